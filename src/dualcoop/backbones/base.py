@@ -1,0 +1,109 @@
+"""What every frozen vision-language model offers to the method."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from PIL import Image
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """A frozen image tower with region features and a text tower that takes prompt embeddings.
+
+    Attributes:
+        name: canonical name, as `create_backbone` understands it.
+        image_size: default side of the square input, pixels.
+        embed_dim: D, dimension of the joint space.
+        text_width: W, dimension of a word embedding.
+        context_length: longest token sequence, start and end tokens included (77 for CLIP).
+        context_start: index of the first learned context token: 1 behind CLIP's start token, 0 without one.
+        causal_text: tokens behind the end token do not matter, so prompts may be cut after it.
+        spatial_scale: inverse temperature of the softmax over regions (20 for CLIP).
+        logit_scale: scale of the aggregated cosines (100 for CLIP).
+        logit_bias: added to the positive logit (0 for CLIP).
+        mean, std: statistics of the input pixels, in units of [0, 1].
+    """
+
+    name: str
+    image_size: int
+    embed_dim: int
+    text_width: int
+    context_length: int
+    context_start: int
+    causal_text: bool
+    spatial_scale: float
+    logit_scale: float
+    logit_bias: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def freeze(self) -> "Backbone":
+        """Stop all gradients and put BatchNorm and dropout in eval mode; subclasses call it last."""
+        self.requires_grad_(False)
+        return self.eval()
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Stay in eval mode: a frozen model's BatchNorm statistics must not move."""
+        del mode
+        return super().train(False)
+
+    @abstractmethod
+    def grid_size(self, image_size: int) -> tuple[int, int]:
+        """Rows and columns of the region grid for a square input.
+
+        Raises:
+            BackboneError: when the tower cannot take this size.
+        """
+
+    @abstractmethod
+    def preprocess(self, image_size: int | None = None) -> Callable[[Image.Image], Tensor]:
+        """Transform from an RGB picture to (3, S, S): squashed to the square, not cropped, then normalised."""
+
+    @abstractmethod
+    def encode_regions(self, images: Tensor, *, global_region: bool = True) -> Tensor:
+        """Region features in the joint space (Eq. 4).
+
+        Args:
+            images: (B, 3, S, S), preprocessed.
+            global_region: put the mean region at index 0, before the grid in row order.
+
+        Returns:
+            (B, R, D), L2-normalised over D; R is rows times columns, plus 1 with the global region.
+        """
+
+    @abstractmethod
+    def encode_pooled(self, images: Tensor) -> Tensor:
+        """Image features by the model's own pooling (Table 6): (B, D), L2-normalised."""
+
+    @abstractmethod
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids, (M, context_length), int64, padded; texts that are too long raise BackboneError."""
+
+    @abstractmethod
+    def end_positions(self, tokens: Tensor) -> Tensor:
+        """Index of the token at which each text is pooled, (M,), int64, from ids (M, L)."""
+
+    @abstractmethod
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """Word embeddings without positions: ids (M, L) to (M, L, W)."""
+
+    @abstractmethod
+    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+        """Text features of prompt embeddings, differentiable with respect to them.
+
+        Args:
+            embeddings: (M, L, W); L may be below `context_length` where `causal_text` holds.
+            end_positions: (M,), index of the pooled token.
+
+        Returns:
+            (M, D), L2-normalised.
+        """
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Text features of plain texts: (M, D), L2-normalised."""
+        tokens = self.tokenize(texts)
+        return self.encode_prompts(self.embed_tokens(tokens), self.end_positions(tokens))
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over all tensors and the configuration that decides the numbers."""

@@ -1,0 +1,59 @@
+"""Asymmetric loss on the known labels only: Eq. 7 and 8 of the paper."""
+
+import torch
+from torch import Tensor
+
+from dualcoop.functional.aggregation import DualLogits, probabilities
+
+LOG_FLOOR = 1e-6
+REDUCTIONS = ("sum", "mean")
+
+
+def asymmetric_loss(
+    logits: DualLogits,
+    labels: Tensor,
+    *,
+    gamma_positive: float = 1.0,
+    gamma_negative: float = 2.0,
+    margin: float = 0.05,
+    reduction: str = "mean",
+) -> Tensor:
+    """Asymmetric loss (ASL) over the known (image, class) pairs.
+
+    The focal weights carry no gradient and the logarithms' arguments are clamped at 1e-6, as in the published
+    code. `reduction="sum"` is the published scale, which grows with the batch and with the share of known
+    labels and needs a weight of its own for each; `reduction="mean"` divides by the number of known pairs,
+    so one setting serves every proportion and batch size.
+
+    Args:
+        logits: two (B, M) tensors.
+        labels: (B, M), +1 present, -1 absent, 0 unknown; any real dtype.
+        gamma_positive: focusing exponent of the present labels.
+        gamma_negative: focusing exponent of the absent labels.
+        margin: c of Eq. 8; absent labels with a probability under it cost nothing.
+        reduction: "sum" or "mean".
+
+    Returns:
+        Scalar, 0 (with a graph) when no label of the batch is known.
+
+    Raises:
+        ValueError: for another reduction, or when the shapes of labels and logits differ.
+    """
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction is {reduction!r}, expected one of {', '.join(REDUCTIONS)}")
+    if labels.shape != logits.positive.shape:
+        raise ValueError(f"labels are {tuple(labels.shape)}, logits are {tuple(logits.positive.shape)}")
+    present = labels > 0
+    absent = labels < 0
+    probability = probabilities(logits)
+    absence = (1 - probability + margin).clamp(max=1)
+    with torch.no_grad():
+        weight_present = (1 - probability) ** gamma_positive
+        weight_absent = (1 - absence) ** gamma_negative
+    loss_present = -weight_present * probability.clamp(min=LOG_FLOOR).log()
+    loss_absent = -weight_absent * absence.clamp(min=LOG_FLOOR).log()
+    zero = torch.zeros((), dtype=probability.dtype, device=probability.device)
+    total = torch.where(present, loss_present, zero).sum() + torch.where(absent, loss_absent, zero).sum()
+    if reduction == "sum":
+        return total
+    return total / (present.sum() + absent.sum()).clamp(min=1)
