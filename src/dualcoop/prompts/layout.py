@@ -1,0 +1,135 @@
+"""Where the learned vectors stand among a prompt's word embeddings: `[SOS] V1..VN name . [EOS]`."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dualcoop.backbones.base import Backbone
+from dualcoop.errors import BackboneError, ConfigError
+
+PLACEHOLDER = "X"
+
+
+class TextFeatures(NamedTuple):
+    """Features of the positive and the negative prompts, each (M, D), L2-normalised; None when unused."""
+
+    positive: Tensor | None
+    negative: Tensor | None
+
+
+def normalise_name(name: str) -> str:
+    """A class name as it stands in a prompt: underscores become spaces, white space collapses, no more."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def tokenize_prompts(backbone: Backbone, texts: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """Token ids of one text a class, (M, context_length).
+
+    Raises:
+        ConfigError: naming the first class whose text is too long for the backbone.
+    """
+    try:
+        return backbone.tokenize(texts)
+    except BackboneError:
+        for text, name in zip(texts, classes, strict=True):
+            try:
+                backbone.tokenize([text])
+            except BackboneError as error:
+                raise ConfigError(
+                    f"the prompt of class {name!r} does not fit into the {backbone.context_length} tokens of "
+                    f"{backbone.name}; use fewer context tokens or a shorter name ({error})"
+                ) from error
+        raise
+
+
+def used_length(backbone: Backbone, end_positions: Tensor) -> int:
+    """Tokens that can matter: up to the last end token under a causal mask, all of them otherwise."""
+    return int(end_positions.max()) + 1 if backbone.causal_text else backbone.context_length
+
+
+def phrase_embeddings(backbone: Backbone, phrase: str) -> Tensor:
+    """Word embeddings of a phrase without start, end and padding: (N, W).
+
+    Raises:
+        ConfigError: when the phrase has no tokens of its own or does not fit into the backbone's context.
+    """
+    texts = [f"{phrase.strip()} {PLACEHOLDER}", PLACEHOLDER]
+    try:
+        phrase_tokens, bare_tokens = backbone.tokenize(texts)
+    except BackboneError as error:
+        raise ConfigError(f"the initial phrase {phrase!r} cannot be tokenized: {error}") from error
+    start, length = backbone.context_start, backbone.context_length
+    for count in range(1, length - start):
+        if torch.equal(phrase_tokens[start + count :], bare_tokens[start : length - count]):
+            return backbone.embed_tokens(phrase_tokens[None, start : start + count])[0].detach()
+    raise ConfigError(f"the initial phrase {phrase!r} has no tokens of its own for {backbone.name}")
+
+
+class PromptLayout(nn.Module):
+    """Embeddings of everything in the prompts but the context, as buffers that are not saved.
+
+    Attributes:
+        context_tokens: N.
+        prefix: (1, S, W), what stands before the context (CLIP's start token); S may be 0.
+        suffix: (M, L - S - N, W), name, full stop, end token and, without a causal mask, padding.
+        end_positions: (M,), index at which each prompt is pooled.
+    """
+
+    prefix: Tensor
+    suffix: Tensor
+    end_positions: Tensor
+
+    def __init__(
+        self, backbone: Backbone, classes: Sequence[str], context_tokens: int, *, full_stop: bool
+    ) -> None:
+        """Lay out one prompt a class.
+
+        Args:
+            backbone: its tokenizer and word embeddings are used here and not kept.
+            classes: M names, as the user gave them.
+            context_tokens: N.
+            full_stop: end the prompt with a full stop.
+
+        Raises:
+            ConfigError: when a prompt is too long, or when the tokenizer joins placeholders and name.
+        """
+        super().__init__()
+        names = [normalise_name(name) + ("." if full_stop else "") for name in classes]
+        placeholders = " ".join([PLACEHOLDER] * context_tokens)
+        tokens = tokenize_prompts(backbone, [f"{placeholders} {name}" for name in names], classes)
+        bare = tokenize_prompts(backbone, names, classes)
+        start, end = backbone.context_start, backbone.context_start + context_tokens
+        kept = backbone.context_length - context_tokens
+        for row, name in enumerate(classes):
+            one_each = bool((tokens[row, start:end] == tokens[row, start]).all())
+            if not one_each or not torch.equal(tokens[row, end:], bare[row, start:kept]):
+                raise ConfigError(
+                    f"{context_tokens} placeholders before {name!r} do not stay {context_tokens} tokens under "
+                    f"the tokenizer of {backbone.name}, so its prompt cannot be laid out"
+                )
+        end_positions = backbone.end_positions(tokens)
+        embeddings = backbone.embed_tokens(tokens[:, : used_length(backbone, end_positions)]).detach()
+        self.context_tokens = context_tokens
+        self.register_buffer("prefix", embeddings[:1, :start].clone(), persistent=False)
+        self.register_buffer("suffix", embeddings[:, end:].clone(), persistent=False)
+        self.register_buffer("end_positions", end_positions.clone(), persistent=False)
+
+    def forward(self, context: Tensor, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Put a context into the prompts.
+
+        Args:
+            context: (N, W) for all classes or (M, N, W).
+            class_subset: (K,), int64, indices of the classes wanted; None for all M.
+
+        Returns:
+            Embeddings (K, L, W) and end positions (K,).
+        """
+        suffix, end_positions = self.suffix, self.end_positions
+        if class_subset is not None:
+            suffix, end_positions = suffix[class_subset], end_positions[class_subset]
+            context = context if context.dim() == 2 else context[class_subset]
+        count = len(suffix)
+        prefix = self.prefix.expand(count, -1, -1)
+        return torch.cat([prefix, context.expand(count, -1, -1), suffix], dim=1), end_positions

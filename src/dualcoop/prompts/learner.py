@@ -1,0 +1,111 @@
+"""The learned contexts, positive and negative: Eq. 1 and 2 of the paper."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dualcoop.backbones.base import Backbone
+from dualcoop.errors import ConfigError
+from dualcoop.prompts.config import DEFAULT_TOKENS, PromptConfig
+from dualcoop.prompts.layout import PromptLayout, TextFeatures, phrase_embeddings
+
+POLARITIES = ("positive", "negative")
+
+
+class PromptLearner(nn.Module):
+    """Dual contexts in front of the class names; its only parameters, and the method's, are the contexts.
+
+    The backbone serves as tokenizer and embedding here and is handed to every call that needs its text tower:
+    a frozen tower is no part of what is learned.
+
+    Attributes:
+        config: PromptConfig.
+        positive_context: V+ of Eq. 1, (M, N+, W) or, shared, (N+, W); None in mode "negative".
+        negative_context: V- of Eq. 2, (M, N-, W) or, shared, (N-, W); None in mode "positive".
+        positive_layout, negative_layout: PromptLayout of each prompt in use.
+    """
+
+    positive_context: nn.Parameter | None
+    negative_context: nn.Parameter | None
+    positive_layout: PromptLayout | None
+    negative_layout: PromptLayout | None
+
+    def __init__(
+        self, backbone: Backbone, classes: Sequence[str], config: PromptConfig | None = None
+    ) -> None:
+        """Initialise the contexts.
+
+        Args:
+            backbone: gives word embeddings and prompt lengths.
+            classes: M names.
+            config: PromptConfig() when None.
+
+        Raises:
+            ConfigError: when a prompt does not fit, or a phrase has more tokens than the context.
+        """
+        super().__init__()
+        self.config = config if config is not None else PromptConfig()
+        for polarity in POLARITIES:
+            used = self.config.mode in ("dual", polarity)
+            context = initial_context(backbone, self.config, polarity, len(classes)) if used else None
+            layout = None
+            if context is not None:
+                layout = PromptLayout(backbone, classes, context.shape[-2], full_stop=self.config.full_stop)
+            self.register_parameter(f"{polarity}_context", None if context is None else nn.Parameter(context))
+            self.register_module(f"{polarity}_layout", layout)
+
+    def embeddings(self, polarity: str, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Prompt embeddings (K, L, W), differentiable in the context, and end positions (K,), int64.
+
+        Args:
+            polarity: "positive" or "negative".
+            class_subset: (K,), int64, indices of the classes wanted; None for all M.
+
+        Raises:
+            ConfigError: when this prompt is not in use.
+        """
+        context: nn.Parameter | None = getattr(self, f"{polarity}_context", None)
+        layout: PromptLayout | None = getattr(self, f"{polarity}_layout", None)
+        if context is None or layout is None:
+            raise ConfigError(f"there is no {polarity} prompt: the prompts' mode is {self.config.mode!r}")
+        return layout(context, class_subset)
+
+    def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
+        """Text features of the prompts in use, each (K, D), differentiable in the contexts."""
+        return TextFeatures(*(self._encode(backbone, polarity, class_subset) for polarity in POLARITIES))
+
+    def _encode(self, backbone: Backbone, polarity: str, class_subset: Tensor | None) -> Tensor | None:
+        if self.config.mode not in ("dual", polarity):
+            return None
+        return backbone.encode_prompts(*self.embeddings(polarity, class_subset))
+
+
+def initial_context(backbone: Backbone, config: PromptConfig, polarity: str, classes: int) -> Tensor:
+    """First value of one context: (M, N, W), or (N, W) when shared.
+
+    The phrase's embeddings stand directly before the name, random vectors before them. The two contexts draw
+    from generators of their own, so that neither depends on whether the other is in use.
+
+    Raises:
+        ConfigError: when the phrase has more tokens than the context.
+    """
+    phrase: str | None = getattr(config, f"{polarity}_init")
+    tokens: int | None = getattr(config, f"{polarity}_tokens")
+    if phrase is None:
+        words = torch.empty(0, backbone.text_width)
+    else:
+        words = phrase_embeddings(backbone, phrase).float().cpu()
+    if tokens is None:
+        tokens = DEFAULT_TOKENS if phrase is None else len(words)
+    if tokens < len(words):
+        raise ConfigError(
+            f"{polarity}_tokens is {tokens}, but the phrase {phrase!r} has {len(words)} tokens for "
+            f"{backbone.name}; ask for at least {len(words)} or give a shorter phrase"
+        )
+    shape = (classes, tokens, backbone.text_width) if config.class_specific else (tokens, backbone.text_width)
+    generator = torch.Generator().manual_seed(2 * config.seed + POLARITIES.index(polarity))
+    context = config.init_std * torch.randn(shape, generator=generator)
+    if len(words):
+        context[..., tokens - len(words) :, :] = words
+    return context

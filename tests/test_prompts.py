@@ -1,0 +1,327 @@
+"""Learned contexts and templates: layout, initial values, truncation, gradients."""
+
+import json
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from dualcoop.errors import ConfigError
+from dualcoop.prompts import (
+    PromptConfig,
+    PromptLayout,
+    PromptLearner,
+    TemplateConfig,
+    TemplatePrompts,
+    build_prompts,
+    normalise_name,
+    prompts_from_dict,
+)
+from tiny import TinyBackbone
+
+CLASSES = ("dog", "traffic_light", "skateboard")
+CONFIGS = (
+    PromptConfig(),
+    PromptConfig(class_specific=False, mode="negative", negative_tokens=7, full_stop=False, seed=3),
+    PromptConfig.paper_partial_labels(),
+    PromptConfig.paper_zero_shot(seed=2),
+    TemplateConfig(),
+    TemplateConfig("{}", ("no {}.", "without {}.")),
+    TemplateConfig.contextless(),
+)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return TinyBackbone()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_configuration_survives_json(config):
+    assert prompts_from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"positive_tokens": 0}, "positive_tokens is 0"),
+        ({"negative_tokens": 2.5}, r"negative_tokens is 2\.5"),
+        ({"positive_tokens": True}, "positive_tokens is True"),
+        ({"positive_init": "  "}, "positive_init"),
+        ({"negative_init": 3}, "negative_init is 3"),
+        ({"class_specific": "yes"}, "class_specific is 'yes'"),
+        ({"full_stop": 1}, "full_stop is 1"),
+        ({"mode": "both"}, "mode is 'both', expected one of dual, positive, negative"),
+        ({"init_std": -0.1}, r"init_std is -0\.1"),
+        ({"init_std": float("nan")}, "init_std is nan"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_senseless_values_are_refused_by_name(values, message):
+    with pytest.raises(ConfigError, match=message):
+        PromptConfig(**values)
+
+
+@pytest.mark.parametrize("templates", ["a photo", "{} and {}", (), 3, ("{}", "x")])
+def test_templates_need_exactly_one_place_for_the_name(templates):
+    with pytest.raises(ConfigError, match="template"):
+        TemplateConfig(templates)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "soft"}, "kind 'soft'"),
+        ({}, "kind None"),
+        ({"kind": "learned", "tokens": 4}, "unknown options tokens"),
+        ({"kind": "templates", "seed": 4}, "unknown options seed"),
+    ],
+)
+def test_unknown_saved_prompts_are_refused(values, message):
+    with pytest.raises(ConfigError, match=message):
+        prompts_from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("traffic_light", "traffic light"),
+        ("  hot \t dog\n", "hot dog"),
+        ("T-shirt", "T-shirt"),
+        ("__a__b__", "a b"),
+        ("Zürich", "Zürich"),
+    ],
+)
+def test_names_lose_underscores_and_extra_space_only(name, expected):
+    assert normalise_name(name) == expected
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("class_specific", [True, False])
+def test_phrase_start_equals_the_plain_sentence(causal, class_specific):
+    backbone = TinyBackbone(causal=causal)
+    learner = PromptLearner(backbone, CLASSES, PromptConfig(class_specific=class_specific))
+    features = learner.text_features(backbone)
+    names = ("dog", "traffic light", "skateboard")
+    torch.testing.assert_close(
+        features.positive, backbone.encode_text([f"a photo of a {name}." for name in names])
+    )
+    torch.testing.assert_close(
+        features.negative, backbone.encode_text([f"a photo without a {name}." for name in names])
+    )
+
+
+def test_phrase_start_without_full_stop_equals_the_sentence_without_it(backbone):
+    learner = PromptLearner(backbone, ["dog"], PromptConfig(full_stop=False))
+    expected = backbone.encode_text(["a photo of a dog"])
+    torch.testing.assert_close(learner.text_features(backbone).positive, expected)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_context_stands_between_start_token_and_name(causal):
+    backbone = TinyBackbone(causal=causal)
+    learner = PromptLearner(backbone, CLASSES, PromptConfig(5, 3, positive_init=None, negative_init=None))
+    tokens = backbone.tokenize(["dog.", "traffic light.", "skateboard."])
+    words = backbone.embed_tokens(tokens)
+    start = backbone.context_start
+    for polarity, count in (("positive", 5), ("negative", 3)):
+        embeddings, ends = learner.embeddings(polarity)
+        context = getattr(learner, f"{polarity}_context")
+        assert context.shape == (3, count, backbone.text_width)
+        torch.testing.assert_close(embeddings[:, start : start + count], context)
+        torch.testing.assert_close(embeddings[:, :start], words[:, :start])
+        behind = embeddings[:, start + count :]
+        torch.testing.assert_close(behind, words[:, start : start + behind.shape[1]])
+        expected_ends = backbone.end_positions(tokens) + count if causal else torch.full((3,), 76)
+        assert torch.equal(ends, expected_ends)
+        assert embeddings.shape[1] == (int(expected_ends.max()) + 1 if causal else 77)
+
+
+def test_sixteen_tokens_by_default_without_phrase(backbone):
+    learner = PromptLearner(backbone, CLASSES, PromptConfig(positive_init=None))
+    assert learner.positive_context.shape == (3, 16, backbone.text_width)
+    assert learner.negative_context.shape == (3, 6, backbone.text_width)
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens"),
+    [
+        (PromptConfig.paper_partial_labels(), 3 * 2 * 16),
+        (PromptConfig.paper_zero_shot(), 2 * 64),
+    ],
+)
+def test_paper_settings_have_the_published_number_of_vectors(backbone, config, tokens):
+    learner = PromptLearner(backbone, CLASSES, config)
+    assert sum(p.numel() for p in learner.parameters()) == tokens * backbone.text_width
+    random = torch.cat([p.detach().flatten() for p in learner.parameters()])
+    assert 0.017 < float(random.std()) < 0.023
+
+
+def test_spare_tokens_are_random_and_the_phrase_stays_before_the_name(backbone):
+    learner = PromptLearner(backbone, CLASSES, PromptConfig(positive_tokens=7))
+    phrase = PromptLearner(backbone, CLASSES, PromptConfig()).positive_context
+    assert phrase.shape[1] == 5
+    torch.testing.assert_close(learner.positive_context[:, 2:], phrase)
+    leading = learner.positive_context[:, :2]
+    assert 0 < float(leading.detach().abs().max()) < 0.02 * 6
+    assert not torch.equal(leading[0], leading[1])
+
+
+def test_phrase_longer_than_the_context_is_refused(backbone):
+    with pytest.raises(ConfigError, match="positive_tokens is 3, but the phrase 'a photo of a' has 5 tokens"):
+        PromptLearner(backbone, CLASSES, PromptConfig(positive_tokens=3))
+
+
+def test_same_seed_same_start_and_another_seed_another(backbone):
+    def start(**values):
+        config = PromptConfig(positive_init=None, negative_init=None, **values)
+        return PromptLearner(backbone, CLASSES, config)
+
+    assert torch.equal(start(seed=1).positive_context, start(seed=1).positive_context)
+    assert not torch.equal(start(seed=1).positive_context, start(seed=2).positive_context)
+    assert not torch.equal(start().positive_context, start().negative_context)
+    assert torch.equal(start().negative_context, start(mode="negative").negative_context)
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (
+            lambda b: PromptLearner(
+                b, ["dog", "extraordinarily long name"], PromptConfig(12, positive_init=None)
+            ),
+            "extraordinarily long name",
+        ),
+        (
+            lambda b: TemplatePrompts(
+                b,
+                ["dog", "a much too_long name"],
+                TemplateConfig("one two three four five six seven eight nine ten {}"),
+            ),
+            "a much too_long name",
+        ),
+    ],
+)
+def test_prompt_that_does_not_fit_names_the_class(build, name):
+    with pytest.raises(ConfigError, match=f"class '{name}' does not fit into the 16 tokens of tiny"):
+        build(TinyBackbone(context_length=16))
+
+
+def test_phrase_that_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="phrase 'one two three of a'"):
+        PromptLearner(
+            TinyBackbone(context_length=6), ["dog"], PromptConfig(positive_init="one two three of a")
+        )
+
+
+def test_tokenizer_that_joins_placeholders_is_refused(backbone, monkeypatch):
+    original = backbone.tokenize
+    monkeypatch.setattr(backbone, "tokenize", lambda texts: original([t.replace("X X", "XX") for t in texts]))
+    with pytest.raises(ConfigError, match="do not stay 4 tokens"):
+        PromptLayout(backbone, ["dog"], 4, full_stop=True)
+
+
+@pytest.mark.parametrize("class_specific", [True, False])
+def test_truncated_prompts_equal_full_length_ones_in_value_and_gradient(backbone, class_specific):
+    config = PromptConfig(6, 9, class_specific=class_specific, positive_init=None, negative_init=None)
+    learner = PromptLearner(backbone, CLASSES, config)
+    target = torch.randn(3, backbone.embed_dim, generator=torch.Generator().manual_seed(1))
+    for polarity in ("positive", "negative"):
+        context = getattr(learner, f"{polarity}_context")
+        embeddings, ends = learner.embeddings(polarity)
+        assert embeddings.shape[1] < backbone.context_length
+        padding = backbone.embed_tokens(torch.zeros(3, backbone.context_length - embeddings.shape[1]).long())
+        short = backbone.encode_prompts(embeddings, ends)
+        full = backbone.encode_prompts(torch.cat([embeddings, padding], dim=1), ends)
+        (short_gradient,) = torch.autograd.grad((short * target).sum(), context, retain_graph=True)
+        (full_gradient,) = torch.autograd.grad((full * target).sum(), context)
+        torch.testing.assert_close(short, full)
+        torch.testing.assert_close(short_gradient, full_gradient)
+        assert float(short_gradient.abs().min(dim=-1).values.max()) > 0
+
+
+def test_without_causal_mask_prompts_keep_their_full_length():
+    backbone = TinyBackbone(causal=False)
+    learner = PromptLearner(backbone, CLASSES)
+    embeddings, ends = learner.embeddings("positive")
+    assert embeddings.shape == (3, 77, backbone.text_width)
+    assert ends.tolist() == [76, 76, 76]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_subset_of_classes_equals_rows_of_all(backbone, config):
+    prompts = build_prompts(backbone, CLASSES, config)
+    subset = torch.tensor([2, 0])
+    for some, every in zip(
+        prompts.text_features(backbone, subset), prompts.text_features(backbone), strict=True
+    ):
+        assert (some is None) == (every is None)
+        if every is not None:
+            torch.testing.assert_close(some, every[subset])
+
+
+def test_subset_sends_no_gradient_to_other_classes(backbone):
+    learner = PromptLearner(backbone, CLASSES)
+    learner.text_features(backbone, torch.tensor([1])).positive.sum().backward()
+    moved = learner.positive_context.grad.abs().sum(dim=(1, 2)) > 0
+    assert moved.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+def test_single_prompt_learns_one_context_only(backbone, mode):
+    learner = PromptLearner(backbone, CLASSES, PromptConfig(mode=mode))
+    assert [name for name, _ in learner.named_parameters()] == [f"{mode}_context"]
+    features = learner.text_features(backbone)._asdict()
+    other = {"positive": "negative", "negative": "positive"}[mode]
+    assert features[other] is None
+    assert features[mode].shape == (3, backbone.embed_dim)
+    with pytest.raises(ConfigError, match=f"no {other} prompt"):
+        learner.embeddings(other)
+
+
+def test_state_holds_the_contexts_and_nothing_else(backbone):
+    learner = PromptLearner(backbone, CLASSES)
+    assert set(learner.state_dict()) == {"positive_context", "negative_context"}
+    assert not any(module is backbone for module in learner.modules())
+
+
+def test_templates_equal_plain_sentences_and_have_no_parameters(backbone):
+    prompts = TemplatePrompts(backbone, CLASSES)
+    features = prompts.text_features(backbone)
+    names = ("dog", "traffic light", "skateboard")
+    torch.testing.assert_close(features.positive, backbone.encode_text([f"a photo of a {n}." for n in names]))
+    torch.testing.assert_close(
+        features.negative, backbone.encode_text([f"a photo without a {n}." for n in names])
+    )
+    assert list(prompts.parameters()) == []
+    assert prompts.state_dict() == {}
+
+
+def test_several_templates_are_averaged_on_the_sphere(backbone):
+    templates = ("a photo of a {}.", "a drawing of a {}.", "{}")
+    features = TemplatePrompts(backbone, CLASSES, TemplateConfig(templates, None)).text_features(backbone)
+    names = ("dog", "traffic light", "skateboard")
+    each = [backbone.encode_text([t.replace("{}", name) for name in names]) for t in templates]
+    torch.testing.assert_close(features.positive, normalize(sum(each) / 3, dim=-1))
+    assert features.negative is None
+
+
+def test_name_with_braces_stays_as_it_is(backbone):
+    features = TemplatePrompts(backbone, ["{x}"], TemplateConfig("a {}!", None)).text_features(backbone)
+    torch.testing.assert_close(features.positive, backbone.encode_text(["a {x}!"]))
+
+
+def test_clip_tokenizer_keeps_sixteen_placeholders():
+    open_clip = pytest.importorskip("open_clip")
+    tokenizer = open_clip.get_tokenizer("RN50")
+    backbone = TinyBackbone()
+    backbone.words = torch.nn.Embedding(49408, backbone.text_width)
+    backbone.tokenize = lambda texts: tokenizer(list(texts))
+    backbone.end_positions = lambda tokens: tokens.argmax(dim=1)
+    learner = PromptLearner(backbone, CLASSES)
+    assert learner.positive_context.shape[1] == learner.negative_context.shape[1] == 4
+    embeddings, ends = PromptLearner(
+        backbone, ["traffic light"], PromptConfig.paper_partial_labels()
+    ).embeddings("positive")
+    assert ends.tolist() == [1 + 16 + 3]
+    assert embeddings.shape[1] == 21
