@@ -7,8 +7,9 @@ from typing import Any
 from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError
 from dualcoop.prompts.config import PromptConfig
-from dualcoop.prompts.layout import PromptLayout, TextFeatures, normalise_name
+from dualcoop.prompts.layout import PromptLayout, TextFeatures
 from dualcoop.prompts.learner import PromptLearner
+from dualcoop.prompts.names import checked_classes, normalise_name
 from dualcoop.prompts.templates import TemplateConfig, TemplatePrompts
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TemplatePrompts",
     "TextFeatures",
     "build_prompts",
+    "checked_classes",
     "normalise_name",
     "prompts_from_dict",
 ]

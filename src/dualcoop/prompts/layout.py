@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.errors import BackboneError, ConfigError
+from dualcoop.prompts.names import normalise_name
 
 PLACEHOLDER = "X"
 
@@ -17,11 +18,6 @@ class TextFeatures(NamedTuple):
 
     positive: Tensor | None
     negative: Tensor | None
-
-
-def normalise_name(name: str) -> str:
-    """A class name as it stands in a prompt: underscores become spaces, white space collapses, no more."""
-    return " ".join(name.replace("_", " ").split())
 
 
 def tokenize_prompts(backbone: Backbone, texts: Sequence[str], classes: Sequence[str]) -> Tensor:
@@ -106,7 +102,7 @@ class PromptLayout(nn.Module):
             one_each = bool((tokens[row, start:end] == tokens[row, start]).all())
             if not one_each or not torch.equal(tokens[row, end:], bare[row, start:kept]):
                 raise ConfigError(
-                    f"{context_tokens} placeholders before {name!r} do not stay {context_tokens} tokens under "
+                    f"{context_tokens} placeholders before {name!r} do not stay {context_tokens} tokens with "
                     f"the tokenizer of {backbone.name}, so its prompt cannot be laid out"
                 )
         end_positions = backbone.end_positions(tokens)

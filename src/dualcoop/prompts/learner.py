@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
-from dualcoop.errors import ConfigError
+from dualcoop.errors import ConfigError, ModelError
 from dualcoop.prompts.config import DEFAULT_TOKENS, PromptConfig
 from dualcoop.prompts.layout import PromptLayout, TextFeatures, phrase_embeddings
+from dualcoop.prompts.names import normalise_name
 
 POLARITIES = ("positive", "negative")
 
@@ -74,6 +75,37 @@ class PromptLearner(nn.Module):
     def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
         """Text features of the prompts in use, each (K, D), differentiable in the contexts."""
         return TextFeatures(*(self._encode(backbone, polarity, class_subset) for polarity in POLARITIES))
+
+    def for_classes(
+        self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]
+    ) -> "PromptLearner":
+        """The same contexts, copied, in front of other names.
+
+        Args:
+            backbone: as at construction.
+            known: the M names that these prompts were made for.
+            classes: the names wanted. Shared contexts take any, class-specific ones only known names.
+
+        Raises:
+            ModelError: when the contexts are class-specific and a name is not known.
+        """
+        rows: slice | list[int] = slice(None)
+        if self.config.class_specific:
+            position = {normalise_name(name): index for index, name in enumerate(known)}
+            if unknown := [name for name in classes if normalise_name(name) not in position]:
+                shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+                raise ModelError(
+                    f"the prompts are class-specific and know nothing of {shown}; only prompts shared by all "
+                    "classes carry over to new names: train with PromptConfig(class_specific=False)"
+                )
+            rows = [position[normalise_name(name)] for name in classes]
+        learner = PromptLearner(backbone, classes, self.config)
+        with torch.no_grad():
+            for polarity in POLARITIES:
+                context = getattr(self, f"{polarity}_context")
+                if context is not None:
+                    getattr(learner, f"{polarity}_context").copy_(context[rows])
+        return learner
 
     def _encode(self, backbone: Backbone, polarity: str, class_subset: Tensor | None) -> Tensor | None:
         if self.config.mode not in ("dual", polarity):

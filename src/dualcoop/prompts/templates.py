@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError
-from dualcoop.prompts.layout import TextFeatures, normalise_name, tokenize_prompts, used_length
+from dualcoop.prompts.layout import TextFeatures, tokenize_prompts, used_length
+from dualcoop.prompts.names import normalise_name
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,13 @@ class TemplatePrompts(nn.Module):
         return TextFeatures(
             *(self._encode(backbone, name, class_subset) for name in ("positive", "negative"))
         )
+
+    def for_classes(
+        self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]
+    ) -> "TemplatePrompts":
+        """The same templates for other classes."""
+        del known
+        return TemplatePrompts(backbone, classes, self.config)
 
     def _encode(self, backbone: Backbone, polarity: str, class_subset: Tensor | None) -> Tensor | None:
         tokens: Tensor | None = getattr(self, f"{polarity}_tokens")

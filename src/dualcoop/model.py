@@ -1,0 +1,286 @@
+"""DualCoOp for pictures and files: predict, explain, carry over to other names, save and load."""
+
+import copy
+import os
+from collections.abc import Iterable, Iterator, Sequence, Sized
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dualcoop.backbones.base import Backbone
+from dualcoop.errors import ConfigError
+from dualcoop.functional import probabilities, region_weights
+from dualcoop.network import DualCoOpNetwork
+from dualcoop.pictures import (
+    Picture,
+    PictureBatch,
+    Progress,
+    is_single_picture,
+    open_picture,
+    picture_batches,
+)
+from dualcoop.prediction import Prediction
+from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
+
+# A large JPEG is decoded at no less than this many times the input's side: several times faster, and the
+# resampling to the input size still averages over pixels.
+DRAFT_OVERSAMPLING = 2
+
+
+class DualCoOp(DualCoOpNetwork):
+    """Multi-label recognition with dual prompts over a frozen backbone (section 3 of the paper).
+
+    Attributes and construction from parts are those of `DualCoOpNetwork`; `from_pretrained` goes by name.
+    """
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        classes: Sequence[str] | None = None,
+        *,
+        prompts: PromptConfig | TemplateConfig | None = None,
+        aggregation: str | None = None,
+        image_size: int | None = None,
+        device: str | torch.device = "auto",
+        backbone: Backbone | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> "DualCoOp":
+        """A saved model, or a new one over a backbone.
+
+        Args:
+            name_or_path: folder or hub repository ("owner/name") of a saved model, or what `create_backbone`
+                takes: "lite", "RN101", "hf-hub:...", a checkpoint file.
+            classes: names of the new model; for a saved one, left out or exactly its own.
+            prompts: of a new model, PromptConfig() by default; a saved one has its own.
+            aggregation: "softmax" by default, or as saved.
+            image_size: the backbone's own by default, or as saved.
+            device: "auto", or a name that torch knows. With `backbone` given, "auto" leaves it where it is.
+            backbone: use this one instead of loading by name; of a saved model it must be the very same.
+            revision: of a hub repository.
+            token: for a private hub repository.
+
+        Raises:
+            ConfigError: when a new model is asked for without classes, or options contradict each other.
+            ModelError: when a saved model cannot be read or belongs to another backbone or other classes.
+            BackboneError: when the backbone is unknown or cannot be loaded.
+        """
+        from dualcoop import saving
+
+        folder = saving.find_saved_model(
+            name_or_path, new=classes is not None, revision=revision, token=token
+        )
+        if folder is not None:
+            if prompts is not None:
+                raise ConfigError(
+                    f"{name_or_path} is a saved model with prompts of its own; leave prompts out"
+                )
+            return saving.load_model(
+                folder,
+                classes,
+                aggregation=aggregation,
+                image_size=image_size,
+                device=device,
+                backbone=backbone,
+            )
+        if classes is None:
+            raise ConfigError(
+                f"{str(name_or_path)!r} is not a saved model, and a new one needs class names: "
+                f"DualCoOp.from_pretrained({str(name_or_path)!r}, classes=[...])"
+            )
+        names = checked_classes(classes)
+        backbone = saving.place_backbone(os.fspath(name_or_path), backbone, device)
+        return cls(backbone, names, prompts, aggregation=aggregation or "softmax", image_size=image_size)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write model.safetensors, config.json and a model card into a folder, which is made if need be.
+
+        The backbone is named, not copied, save for fine-tuned tensors (backbone.safetensors).
+
+        Raises:
+            ModelError: when the folder cannot be written or the training record holds no JSON values.
+        """
+        from dualcoop import saving
+
+        saving.save_model(self, folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload a DualCoOp model",
+    ) -> str:
+        """Save into a Hugging Face Hub repository, made if need be, and return its address.
+
+        Raises:
+            ModelError: when the hub refuses or cannot be reached.
+        """
+        from dualcoop import hub
+
+        return hub.push_model(self, repo_id, private=private, token=token, commit_message=commit_message)
+
+    def encode_images(
+        self, images: Picture | Iterable[Picture], batch_size: int = 32, progress: Progress | None = None
+    ) -> Tensor:
+        """Region features of pictures, without gradients: (B, R, D) on the model's device.
+
+        Args:
+            images: one or many of: a path, a PIL image, RGB pixels (H, W, 3) as uint8.
+            batch_size: pictures encoded at once.
+            progress: called as progress(done, total) after every batch.
+
+        Raises:
+            DataError: naming the first picture that cannot be read.
+        """
+        rows, columns = self.backbone.grid_size(self.image_size)
+        count = 1 if self.aggregation == "attention" else rows * columns + 1
+        regions = [torch.empty(0, count, self.backbone.embed_dim, device=self.device)]
+        for _, batch in self._encoded_batches(images, batch_size, "raise", progress):
+            if batch is not None:
+                regions.append(batch)
+        return torch.cat(regions)
+
+    def predict_proba(
+        self, images: Picture | Iterable[Picture], batch_size: int = 32, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Probability of every class (Eq. 3): (B, M), float32; one picture gives (1, M).
+
+        Arguments and errors are those of `encode_images`.
+        """
+        scores = [np.empty((0, len(self.classes)), dtype=np.float32)]
+        for _, regions in self._encoded_batches(images, batch_size, "raise", progress):
+            if regions is not None:
+                scores.append(self._probabilities(regions))
+        return np.concatenate(scores)
+
+    def predict(
+        self,
+        images: Picture | Iterable[Picture],
+        batch_size: int = 32,
+        *,
+        on_error: str = "raise",
+        progress: Progress | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Labels, scores and decisions: one picture gives one Prediction, several give a list in their order.
+
+        Args:
+            images: see `encode_images`.
+            batch_size: pictures encoded at once.
+            on_error: "raise" stops at a picture that cannot be read; "skip" puts a Prediction whose `error`
+                says why in its place, so that the list has one entry for every picture.
+            progress: called as progress(done, total) after every batch.
+
+        Raises:
+            DataError: with "raise", naming the first picture that cannot be read.
+            ConfigError: for another `on_error`.
+        """
+        predictions = self.iter_predictions(images, batch_size, on_error=on_error, progress=progress)
+        return next(predictions) if is_single_picture(images) else list(predictions)
+
+    def iter_predictions(
+        self,
+        images: Picture | Iterable[Picture],
+        batch_size: int = 32,
+        *,
+        on_error: str = "raise",
+        progress: Progress | None = None,
+    ) -> Iterator[Prediction]:
+        """Predictions in order as batches are done, holding one batch at a time; see `predict`."""
+        thresholds = self.thresholds.cpu().numpy()
+        for batch, regions in self._encoded_batches(images, batch_size, on_error, progress):
+            scores = iter(() if regions is None else self._probabilities(regions))
+            for path, error in zip(batch.paths, batch.errors, strict=True):
+                if error is not None:
+                    yield Prediction.unreadable(error, path=path)
+                else:
+                    yield Prediction.from_probabilities(self.classes, next(scores), thresholds, path=path)
+
+    def explain(self, image: Picture, label: str) -> NDArray[np.float32]:
+        """Weights of the grid's regions for one class (Eq. 5): (rows, columns), float32, summing to 1.
+
+        The softmax over regions of the positive similarities, or of the negative ones where only these are in
+        use, whatever `aggregation` is. The global region has no place in the picture: it is left out and the
+        weights of the others are renormalised.
+
+        Raises:
+            ModelError: for a label that is no class of this model.
+            DataError: when the picture cannot be read.
+        """
+        index = torch.tensor([self.class_index(label)], device=self.device)
+        picture = open_picture(image, draft_size=DRAFT_OVERSAMPLING * self.image_size)
+        pixels = self.backbone.preprocess(self.image_size)(picture)[None].to(self.device)
+        with torch.no_grad():
+            regions = self.backbone.encode_regions(pixels, global_region=False)
+            text = self.text_features(index)
+            leading = text.positive if text.positive is not None else text.negative
+            assert leading is not None
+            weights = region_weights(regions @ leading.T, spatial_scale=self.spatial_scale)
+        return weights.float().reshape(self.backbone.grid_size(self.image_size)).cpu().numpy()
+
+    def with_classes(self, classes: Sequence[str]) -> "DualCoOp":
+        """A model for other names over the same backbone object, without training.
+
+        Shared contexts are copied and stand before any name; templates do too. Class-specific contexts go
+        only to names that this model knows, in any order or selection. Thresholds carry over by name; a new
+        name gets the median of this model's thresholds.
+
+        Raises:
+            ModelError: when the prompts are class-specific and a name is new.
+            ConfigError: for empty or repeated names, or names that do not fit.
+        """
+        names = checked_classes(classes)
+        prompts = self.prompts.for_classes(self.backbone, self.classes, names)
+        model = DualCoOp(
+            self.backbone,
+            names,
+            prompts,
+            aggregation=self.aggregation,
+            image_size=self.image_size,
+            spatial_scale=self.spatial_scale,
+            logit_scale=self.logit_scale,
+            logit_bias=self.logit_bias,
+        )
+        known = dict(zip(map(normalise_name, self.classes), self.thresholds.tolist(), strict=True))
+        median = float(self.thresholds.quantile(0.5))
+        model.set_thresholds([known.get(normalise_name(name), median) for name in names])
+        model.backbone_delta = set(self.backbone_delta)
+        model._frozen_fingerprint = self._frozen_fingerprint
+        model.training_record = copy.deepcopy(self.training_record)
+        return model
+
+    def _encoded_batches(
+        self,
+        images: Picture | Iterable[Picture],
+        batch_size: int,
+        on_error: str,
+        progress: Progress | None,
+    ) -> Iterator[tuple[PictureBatch, Tensor | None]]:
+        """Batches with the regions of those pictures that could be read, None where there are none."""
+        pictures: Iterable[Picture] = [images] if is_single_picture(images) else images  # type: ignore[assignment]
+        total = len(pictures) if isinstance(pictures, Sized) else None
+        done = 0
+        preprocess = self.backbone.preprocess(self.image_size)
+        for batch in picture_batches(
+            pictures,
+            preprocess,
+            batch_size=batch_size,
+            on_error=on_error,
+            draft_size=DRAFT_OVERSAMPLING * self.image_size,
+        ):
+            regions = None
+            if batch.pixels is not None:
+                with torch.no_grad():
+                    regions = self.encode_pixels(batch.pixels.to(self.device))
+            yield batch, regions
+            done += len(batch.paths)
+            if progress is not None:
+                progress(done, total)
+
+    def _probabilities(self, regions: Tensor) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()

@@ -1,0 +1,273 @@
+"""The method as a module of tensors: frozen backbone, prompts, and the two logits of every class."""
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dualcoop.backbones.base import Backbone
+from dualcoop.errors import ConfigError, ModelError
+from dualcoop.functional import AGGREGATIONS, DualLogits, dual_logits
+from dualcoop.prompts import (
+    PromptConfig,
+    PromptLearner,
+    TemplateConfig,
+    TemplatePrompts,
+    TextFeatures,
+    build_prompts,
+    checked_classes,
+    normalise_name,
+)
+
+MODEL_AGGREGATIONS = (*AGGREGATIONS, "attention")
+DEFAULT_THRESHOLD = 0.5
+
+
+class _TextState(NamedTuple):
+    """What text features were computed from: objects by identity, their states by value."""
+
+    objects: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+    def same_as(self, other: "_TextState") -> bool:
+        same_count = len(self.objects) == len(other.objects)
+        return (
+            same_count and self.values == other.values and all(map(operator.is_, self.objects, other.objects))
+        )
+
+
+class DualCoOpNetwork(nn.Module):
+    """Multi-label recognition with dual prompts over a frozen backbone (section 3 of the paper).
+
+    Attributes:
+        backbone: frozen; image regions and text features come from it.
+        classes: M names, as given.
+        prompts: PromptLearner, whose contexts are the only learnable parameters, or TemplatePrompts.
+        thresholds: (M,), float32 buffer; a label is present where its probability exceeds its threshold.
+        aggregation: "softmax" (Eq. 5 and 6), "average", "maximum" (Fig. 3), or "attention", the backbone's
+            own pooling to one vector (Table 6).
+        image_size: side of the square input, pixels.
+        spatial_scale, logit_scale, logit_bias: of the head, the backbone's own unless given.
+        backbone_delta: names of backbone tensors that are fine-tuned and have to be saved with the model.
+        training_record: what is known of the training, JSON values; its entries "training" and "metrics" go
+            into the saved configuration and the model card.
+    """
+
+    thresholds: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: Sequence[str],
+        prompts: PromptConfig | TemplateConfig | PromptLearner | TemplatePrompts | None = None,
+        *,
+        aggregation: str = "softmax",
+        image_size: int | None = None,
+        spatial_scale: float | None = None,
+        logit_scale: float | None = None,
+        logit_bias: float | None = None,
+    ) -> None:
+        """Put prompts for `classes` in front of `backbone`.
+
+        Args:
+            backbone: frozen; the module moves to its device.
+            classes: M names.
+            prompts: how to make them, PromptConfig() by default, or prompts made for these names.
+            aggregation, image_size, spatial_scale, logit_scale, logit_bias: see the class; None takes the
+                backbone's own.
+
+        Raises:
+            ConfigError: for empty or repeated class names, an unknown aggregation, or too long prompts.
+            BackboneError: for an image size that the backbone cannot take.
+        """
+        super().__init__()
+        if aggregation not in MODEL_AGGREGATIONS:
+            raise ConfigError(
+                f"aggregation is {aggregation!r}, expected one of {', '.join(MODEL_AGGREGATIONS)}"
+            )
+        self.classes = checked_classes(classes)
+        self.backbone = backbone
+        self.image_size = backbone.image_size if image_size is None else image_size
+        backbone.grid_size(self.image_size)
+        self.aggregation = aggregation
+        self.spatial_scale = backbone.spatial_scale if spatial_scale is None else float(spatial_scale)
+        self.logit_scale = backbone.logit_scale if logit_scale is None else float(logit_scale)
+        self.logit_bias = backbone.logit_bias if logit_bias is None else float(logit_bias)
+        if isinstance(prompts, PromptLearner | TemplatePrompts):
+            self.prompts = prompts
+        else:
+            self.prompts = build_prompts(backbone, self.classes, prompts or PromptConfig())
+        self.register_buffer("thresholds", torch.full((len(self.classes),), DEFAULT_THRESHOLD))
+        self.backbone_delta: set[str] = set()
+        self.training_record: dict[str, Any] = {}
+        self._frozen_fingerprint: str | None = None
+        self._text_cache: tuple[_TextState, TextFeatures] | None = None
+        self.to(next(backbone.parameters(), self.thresholds).device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.thresholds.device
+
+    @property
+    def num_learnable_parameters(self) -> int:
+        """Numbers that an optimizer would change."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def text_features(self, class_subset: Tensor | None = None) -> TextFeatures:
+        """Features of the positive and negative prompts, each (M, D) or, with a subset, (K, D).
+
+        With gradients enabled and contexts that require them, they are computed anew and differentiable;
+        otherwise they are kept until a context changes through an optimizer, `load_state_dict` or another
+        in-place operation (writing to a context's `.data` goes unnoticed).
+
+        Args:
+            class_subset: (K,), int64, indices of the classes wanted.
+        """
+        contexts = list(self.prompts.parameters())
+        if torch.is_grad_enabled() and any(context.requires_grad for context in contexts):
+            return self.prompts.text_features(self.backbone, class_subset)
+        state = self._text_state()
+        if self._text_cache is None or not self._text_cache[0].same_as(state):
+            # Constant features deserve full precision, and must stay usable where gradients are wanted.
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                torch.autocast(self.device.type, enabled=False),
+            ):
+                self._text_cache = (state, self.prompts.text_features(self.backbone))
+        features = self._text_cache[1]
+        if class_subset is None:
+            return features
+        return TextFeatures(*(None if each is None else each[class_subset] for each in features))
+
+    def encode_pixels(self, images: Tensor) -> Tensor:
+        """Region features (B, R, D) of preprocessed images (B, 3, S, S), L2-normalised, differentiable.
+
+        The global region comes first; under "attention" it is the only one (R = 1) pooled by the backbone.
+        """
+        if self.aggregation == "attention":
+            return self.backbone.encode_pooled(images)[:, None]
+        return self.backbone.encode_regions(images)
+
+    def logits_from_regions(self, regions: Tensor, class_subset: Tensor | None = None) -> DualLogits:
+        """Positive and negative logits, each (B, M) or, with a subset, (B, K) (Eq. 5 and 6).
+
+        Args:
+            regions: (B, R, D), as `encode_pixels` and `encode_images` return them.
+            class_subset: (K,), int64, indices of the classes wanted.
+
+        Raises:
+            ModelError: for regions of another shape.
+        """
+        if regions.dim() != 3 or regions.shape[2] != self.backbone.embed_dim:
+            raise ModelError(
+                f"regions are {tuple(regions.shape)}, expected (B, R, {self.backbone.embed_dim}) as "
+                f"encode_images returns them for {self.backbone.name}"
+            )
+        text = self.text_features(class_subset)
+        return dual_logits(
+            regions,
+            text.positive,
+            text.negative,
+            spatial_scale=self.spatial_scale,
+            logit_scale=self.logit_scale,
+            logit_bias=self.logit_bias,
+            aggregation="average" if self.aggregation == "attention" else self.aggregation,
+        )
+
+    def forward(self, images: Tensor) -> DualLogits:
+        """Positive and negative logits, each (B, M), of preprocessed images (B, 3, S, S)."""
+        return self.logits_from_regions(self.encode_pixels(images))
+
+    def class_index(self, label: str) -> int:
+        """Position of a class; underscores and white space do not matter.
+
+        Raises:
+            ModelError: for a label that is no class of this model, with the nearest names.
+        """
+        names = [normalise_name(name) for name in self.classes]
+        wanted = normalise_name(label)
+        if wanted in names:
+            return names.index(wanted)
+        near = get_close_matches(wanted, names, n=3) or names[:3]
+        raise ModelError(
+            f"{label!r} is none of the model's {len(names)} classes; near it are {', '.join(map(repr, near))}"
+        )
+
+    def set_thresholds(
+        self, thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float]
+    ) -> None:
+        """Set the probabilities above which classes count as present.
+
+        Args:
+            thresholds: one for all classes, one for each (M,), or a mapping that sets the named classes only.
+
+        Raises:
+            ConfigError: for a wrong number of them, or values that are not finite.
+            ModelError: for a name that is no class of this model.
+        """
+        values = self.thresholds.cpu().clone()
+        if isinstance(thresholds, Mapping):
+            for name, value in thresholds.items():
+                values[self.class_index(name)] = value
+        else:
+            given = torch.as_tensor(np.asarray(thresholds, dtype=np.float32))
+            if given.dim() and given.shape != values.shape:
+                raise ConfigError(f"thresholds are {tuple(given.shape)}, expected one or {len(self.classes)}")
+            values[:] = given
+        if not bool(torch.isfinite(values).all()):
+            raise ConfigError(f"thresholds must be finite numbers, got {values.tolist()}")
+        self.thresholds.copy_(values)
+
+    def unfreeze_backbone(self, patterns: str | Iterable[str]) -> list[nn.Parameter]:
+        """Make backbone parameters learnable (appendix B, Table 6); from then on saved with the model.
+
+        Args:
+            patterns: names of backbone parameters, with shell wildcards, such as "visual.attnpool.*".
+
+        Returns:
+            The parameters, for an optimizer.
+
+        Raises:
+            ConfigError: for a pattern that matches no parameter.
+        """
+        self.backbone_fingerprint()
+        named = dict(self.backbone.named_parameters())
+        chosen: dict[str, nn.Parameter] = {}
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            matches = {name: named[name] for name in named if fnmatchcase(name, pattern)}
+            if not matches:
+                raise ConfigError(
+                    f"no parameter of {self.backbone.name} matches {pattern!r}; they are named like "
+                    f"{', '.join(list(named)[:3])}"
+                )
+            chosen |= matches
+        for parameter in chosen.values():
+            parameter.requires_grad_(True)
+        self.backbone_delta |= set(chosen)
+        return list(chosen.values())
+
+    def backbone_fingerprint(self) -> str:
+        """Fingerprint of the backbone as it was before any fine-tuning."""
+        if self._frozen_fingerprint is None:
+            if self.backbone_delta:
+                raise ModelError(
+                    "backbone_delta names fine-tuned tensors, but the backbone was not fingerprinted before; "
+                    "make parameters learnable with unfreeze_backbone"
+                )
+            self._frozen_fingerprint = self.backbone.fingerprint()
+        return self._frozen_fingerprint
+
+    def _text_state(self) -> _TextState:
+        contexts = list(self.prompts.parameters())
+        learnable = [parameter for parameter in self.backbone.parameters() if parameter.requires_grad]
+        tensors = [*contexts, *learnable]
+        values = tuple((tensor._version, tensor.data_ptr()) for tensor in tensors)
+        return _TextState((*tensors, self.prompts, self.backbone), (self.device, *values))

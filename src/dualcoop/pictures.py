@@ -1,0 +1,111 @@
+"""Pictures in any form a user may have them, as batches of tensors."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dualcoop.errors import ConfigError, DataError
+
+Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
+"""A path, a PIL image of any mode, or RGB pixels (H, W, 3), uint8."""
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Called after every batch with the pictures done and their number, None where that is not known."""
+
+ON_ERROR = ("raise", "skip")
+
+
+class PictureBatch(NamedTuple):
+    """Some pictures in the order given.
+
+    Attributes:
+        paths: of each picture, None where it was given as pixels.
+        errors: why a picture could not be read, None for those that could.
+        pixels: (B, 3, S, S), preprocessed, those that could be read; None when there are none.
+    """
+
+    paths: list[Path | None]
+    errors: list[str | None]
+    pixels: Tensor | None
+
+
+def is_single_picture(images: object) -> TypeGuard[Picture]:
+    """Whether this is one picture rather than many."""
+    if isinstance(images, np.ndarray):
+        return images.ndim < 4
+    return isinstance(images, str | os.PathLike | Image.Image)
+
+
+def open_picture(picture: Picture, *, draft_size: int | None = None) -> Image.Image:
+    """One picture as an upright RGB image.
+
+    Args:
+        picture: path, PIL image or uint8 array (H, W, 3).
+        draft_size: side that will be needed, pixels; a JPEG may be decoded smaller, never under it.
+
+    Raises:
+        DataError: when it cannot be read, or is something else.
+    """
+    from dualcoop.data.images import open_image, to_rgb
+
+    if isinstance(picture, str | os.PathLike):
+        return open_image(picture, draft_size=draft_size)
+    if isinstance(picture, Image.Image):
+        return to_rgb(picture)
+    if not isinstance(picture, np.ndarray):
+        kind = f"{type(picture).__module__}.{type(picture).__qualname__}".removeprefix("builtins.")
+        raise DataError(f"a picture is a {kind}, expected a path, a PIL image or a uint8 array (H, W, 3)")
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise DataError(
+            f"a picture is an array of shape {picture.shape} and dtype {picture.dtype}, expected RGB pixels "
+            "(height, width, 3) as uint8 in 0 to 255"
+        )
+    return Image.fromarray(picture)
+
+
+def picture_batches(
+    pictures: Iterable[Picture],
+    preprocess: Callable[[Image.Image], Tensor],
+    *,
+    batch_size: int,
+    on_error: str = "raise",
+    draft_size: int | None = None,
+) -> Iterator[PictureBatch]:
+    """Read pictures batch by batch, so that any number of them fits into memory.
+
+    Args:
+        pictures: see `Picture`.
+        preprocess: RGB image to (3, S, S).
+        batch_size: pictures read and stacked together.
+        on_error: "raise" stops at the first picture that cannot be read; "skip" notes why and goes on.
+        draft_size: see `open_picture`.
+
+    Raises:
+        ConfigError: for a batch size under 1 or another `on_error`.
+        DataError: with "raise", for a picture that cannot be read.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size!r}, expected a whole number of at least 1")
+    if on_error not in ON_ERROR:
+        raise ConfigError(f"on_error is {on_error!r}, expected one of {', '.join(ON_ERROR)}")
+    remaining = iter(pictures)
+    while batch := list(islice(remaining, batch_size)):
+        errors: list[str | None] = []
+        pixels: list[Tensor] = []
+        for picture in batch:
+            try:
+                pixels.append(preprocess(open_picture(picture, draft_size=draft_size)))
+                errors.append(None)
+            except DataError as error:
+                if on_error == "raise":
+                    raise
+                errors.append(str(error))
+        paths = [Path(p) if isinstance(p, str | os.PathLike) else None for p in batch]
+        yield PictureBatch(paths, errors, torch.stack(pixels) if pixels else None)

@@ -1,0 +1,95 @@
+"""What the model says about one picture."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores and decisions for every class of one picture.
+
+    Attributes:
+        path: the file, or None for a picture given as pixels.
+        labels: names decided present, highest score first.
+        scores: probability of every class, in [0, 1], in the model's order.
+        decisions: whether each class's score exceeds its threshold, in the model's order.
+        error: why the picture could not be read, when errors are skipped; labels, scores and decisions are
+            empty then.
+    """
+
+    path: Path | None
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+    decisions: dict[str, bool]
+    error: str | None = None
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        classes: Sequence[str],
+        probabilities: NDArray[np.float32],
+        thresholds: NDArray[np.float32],
+        *,
+        path: str | os.PathLike[str] | None = None,
+    ) -> "Prediction":
+        """Decide every class present whose probability exceeds its threshold.
+
+        Args:
+            classes: M names.
+            probabilities: (M,), in [0, 1].
+            thresholds: (M,), in the same units.
+            path: the file the picture came from.
+        """
+        present = probabilities > thresholds
+        order = np.argsort(-probabilities, kind="stable")
+        return cls(
+            path=None if path is None else Path(path),
+            labels=tuple(classes[index] for index in order if present[index]),
+            scores={name: float(p) for name, p in zip(classes, probabilities, strict=True)},
+            decisions={name: bool(yes) for name, yes in zip(classes, present, strict=True)},
+        )
+
+    @classmethod
+    def unreadable(cls, error: str, *, path: str | os.PathLike[str] | None = None) -> "Prediction":
+        """The place of a picture that could not be read."""
+        return cls(None if path is None else Path(path), (), {}, {}, error)
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The k classes of the highest scores with their scores, whether decided present or not."""
+        return sorted(self.scores.items(), key=lambda item: -item[1])[: max(k, 0)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: path, labels, scores, decisions, and error where there is one."""
+        values = {
+            "path": None if self.path is None else str(self.path),
+            "labels": list(self.labels),
+            "scores": dict(self.scores),
+            "decisions": dict(self.decisions),
+        }
+        return values if self.error is None else {**values, "error": self.error}
+
+    def __str__(self) -> str:
+        where = "picture" if self.path is None else str(self.path)
+        if self.error is not None:
+            return f"{where}: not read ({self.error})"
+        if self.labels:
+            return f"{where}: " + ", ".join(f"{name} {self.scores[name]:.2f}" for name in self.labels)
+        best = ", ".join(f"{name} {score:.2f}" for name, score in self.top(1))
+        return f"{where}: no label ({f'best: {best}' if best else 'no classes'})"
+
+    def __repr__(self) -> str:
+        where = None if self.path is None else str(self.path)
+        if self.error is not None:
+            return f"Prediction(path={where!r}, error={self.error!r})"
+        scores = ", ".join(f"{name!r}: {score:.3f}" for name, score in self.top(SHOWN))
+        rest = len(self.scores) - SHOWN
+        more = f", and {rest} more" if rest > 0 else ""
+        return f"Prediction(path={where!r}, labels={list(self.labels)}, scores={{{scores}{more}}})"
