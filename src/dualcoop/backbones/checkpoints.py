@@ -1,0 +1,209 @@
+"""Weights from local files: OpenAI's formats and open_clip's, read without running anything they contain."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip import CLIP, CustomTextCLIP
+from open_clip.convert import convert_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dualcoop.errors import BackboneError
+
+# Scalars in OpenAI's archives; they say where a file comes from and carry no weights.
+OPENAI_MARKS = ("input_resolution", "context_length", "vocab_size")
+HEAD_WIDTH = 64
+MISMATCHES_SHOWN = 4
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors of a checkpoint file by name, floating point ones as float32.
+
+    Read are safetensors, TorchScript archives (OpenAI's downloads), and plain or wrapped state dicts as
+    written by `torch.save` (loaded with `weights_only=True`). A "state_dict" key and the "module." prefix of
+    open_clip's training checkpoints are taken off.
+
+    Raises:
+        BackboneError: when the file cannot be read or holds no tensors.
+    """
+    if not path.is_file():
+        raise BackboneError(f"there is no checkpoint file at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        elif _is_torchscript(path):
+            content = torch.jit.load(str(path), map_location="cpu").state_dict()
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BackboneError(
+            f"{path} cannot be read as model weights ({reason}); expected a CLIP checkpoint: safetensors, "
+            "a state dict saved by torch.save, or OpenAI's TorchScript archive"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    tensors = (
+        {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise BackboneError(f"{path} holds no tensors; expected the state dict of a CLIP model")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return {
+        name: value.to(torch.float32) if value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
+
+
+def is_openai(state: Mapping[str, Tensor]) -> bool:
+    """The tensors come from one of OpenAI's own files (QuickGELU activations)."""
+    return any(mark in state for mark in OPENAI_MARKS)
+
+
+def infer_model_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """The open_clip model config that fits the tensors of a CLIP ResNet or vision transformer.
+
+    Args:
+        state: tensors as from `read_state_dict`.
+        path: for messages.
+
+    Raises:
+        BackboneError: when the tensors are of another kind, or leave the activation open: plain vision
+            transformers exist with QuickGELU (OpenAI) and with GELU, and no tensor tells them apart. All
+            published CLIP ResNets use QuickGELU.
+    """
+    text = "text." if "text.positional_embedding" in state else ""
+    needed = ["visual.conv1.weight", f"{text}text_projection", f"{text}positional_embedding"]
+    needed += [f"{text}token_embedding.weight", f"{text}ln_final.weight"]
+    missing = [name for name in needed if name not in state]
+    if missing:
+        raise BackboneError(
+            f"the architecture cannot be read off the tensors of {path} ({', '.join(missing)} missing): "
+            f'say which model it is, for example create_backbone("ViT-B-16-SigLIP", pretrained="{path}")'
+        )
+    if "visual.layer1.0.conv1.weight" in state:
+        vision = _resnet_config(state, path)
+    elif "visual.proj" in state:
+        if not is_openai(state):
+            raise BackboneError(
+                f"{path} does not say which activation its vision transformer was trained with: name the "
+                f'model and its training, as in create_backbone("ViT-B-32/openai", pretrained="{path}") '
+                f'or create_backbone("ViT-B-32/laion2b_s34b_b79k", pretrained="{path}")'
+            )
+        vision = _vit_config(state)
+    else:
+        raise BackboneError(
+            f"{path} is neither a CLIP ResNet nor a CLIP vision transformer: say which model it is, "
+            f'for example create_backbone("MobileCLIP-S1", pretrained="{path}")'
+        )
+    width = state[f"{text}ln_final.weight"].shape[0]
+    return {
+        "embed_dim": state[f"{text}text_projection"].shape[1],
+        "quick_gelu": True,
+        "vision_cfg": vision,
+        "text_cfg": {
+            "context_length": state[f"{text}positional_embedding"].shape[0],
+            "vocab_size": state[f"{text}token_embedding.weight"].shape[0],
+            "width": width,
+            "heads": max(1, width // HEAD_WIDTH),
+            "layers": _count(state, f"{text}transformer.resblocks."),
+        },
+    }
+
+
+def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into an open_clip model, translating the layouts that open_clip knows.
+
+    Args:
+        model: `open_clip.CLIP` or `open_clip.CustomTextCLIP`.
+        state: tensors as from `read_state_dict`.
+        source: where they come from, for messages.
+
+    Raises:
+        BackboneError: when names or shapes do not fit the architecture.
+    """
+    tensors = {name: value for name, value in state.items() if name not in OPENAI_MARKS}
+    tensors = dict(convert_state_dict(model, tensors))
+    tensors = _fit_text_prefix(model, tensors)
+    for name in ("logit_scale", "logit_bias"):
+        parameter = getattr(model, name, None)
+        if parameter is None:
+            tensors.pop(name, None)
+        elif name in tensors:
+            tensors[name] = tensors[name].reshape(parameter.shape)
+    own = model.state_dict()
+    problems = [f"{name} is missing" for name in own if name not in tensors]
+    problems += [f"{name} is not part of the model" for name in tensors if name not in own]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if problems:
+        rest = len(problems) - MISMATCHES_SHOWN
+        more = f" and {rest} more" if rest > 0 else ""
+        raise BackboneError(
+            f"the weights in {source} do not fit the architecture: "
+            f"{'; '.join(problems[:MISMATCHES_SHOWN])}{more}. Check that the model name belongs to this file"
+        )
+    model.load_state_dict(tensors)
+
+
+def _fit_text_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """open_clip names text tensors with or without "text.", depending on the class that saved them."""
+    towers = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
+    if isinstance(model, CustomTextCLIP):
+        return {f"text.{name}" if name.startswith(towers) else name: value for name, value in tensors.items()}
+    if isinstance(model, CLIP):
+        return {name.removeprefix("text."): value for name, value in tensors.items()}
+    return tensors
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _resnet_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    width = state["visual.layer1.0.conv1.weight"].shape[0]
+    positions = state["visual.attnpool.positional_embedding"].shape[0]
+    side = round((positions - 1) ** 0.5)
+    if side**2 + 1 != positions:
+        raise BackboneError(
+            f"{path} has {positions} positions in its attention pooling, expected a square number plus one"
+        )
+    return {
+        "layers": [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)],
+        "width": width,
+        "image_size": side * 32,
+        "patch_size": None,
+        # open_clip divides by this to get the heads of the pooling; small models have fewer than one per 64.
+        "head_width": min(HEAD_WIDTH, width * 32),
+    }
+
+
+def _vit_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    width, _, patch, _ = state["visual.conv1.weight"].shape
+    side = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
+    return {
+        "layers": _count(state, "visual.transformer.resblocks."),
+        "width": width,
+        "patch_size": patch,
+        "image_size": side * patch,
+        "head_width": min(HEAD_WIDTH, width),
+    }
+
+
+def _count(state: Mapping[str, Tensor], prefix: str) -> int:
+    """Number of blocks under a prefix."""
+    return len({name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)})
