@@ -1,3 +1,39 @@
 """dualcoop: recognise every label in an image when only a few labels are known."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualcoop.backbones import create_backbone as create_backbone
+    from dualcoop.model import DualCoOp as DualCoOp
+    from dualcoop.prediction import Prediction as Prediction
+    from dualcoop.prompts import PromptConfig as PromptConfig
+    from dualcoop.prompts import TemplateConfig as TemplateConfig
+
 __version__ = "0.1.0"
+
+# Imported when first asked for, so that what needs no torch starts without it.
+_HOMES = {
+    "DualCoOp": "dualcoop.model",
+    "Prediction": "dualcoop.prediction",
+    "PromptConfig": "dualcoop.prompts",
+    "TemplateConfig": "dualcoop.prompts",
+    "Trainer": "dualcoop.training.trainer",
+    "TrainingArguments": "dualcoop.training.arguments",
+    "create_backbone": "dualcoop.backbones",
+    "load_dataset": "dualcoop.data.loading",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

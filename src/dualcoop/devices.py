@@ -2,6 +2,7 @@
 
 import torch
 
+from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError
 
 
@@ -18,9 +19,23 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
-    except (RuntimeError, AssertionError, TypeError) as error:
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"device is {str(device)!r}, not usable here ({reason}); expected auto, cpu, cuda or mps"
         ) from error
     return resolved
+
+
+def place_backbone(name: str, backbone: Backbone | None, device: str | torch.device = "auto") -> Backbone:
+    """A backbone given or loaded by name, on a device; a given one stays where it is under "auto".
+
+    Raises:
+        BackboneError: when it cannot be loaded.
+        ConfigError: for a device that cannot be used.
+    """
+    if backbone is not None:
+        return backbone if device == "auto" else backbone.to(resolve_device(device))
+    from dualcoop.backbones import create_backbone
+
+    return create_backbone(name, device=resolve_device(device))

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualcoop.backbones.base import Backbone
+from dualcoop.devices import place_backbone
 from dualcoop.errors import ConfigError
 from dualcoop.functional import probabilities, region_weights
 from dualcoop.network import DualCoOpNetwork
@@ -23,6 +25,7 @@ from dualcoop.pictures import (
 )
 from dualcoop.prediction import Prediction
 from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
+from dualcoop.saved_config import is_saved_model
 
 # A large JPEG is decoded at no less than this many times the input's side: several times faster, and the
 # resampling to the input size still averages over pixels.
@@ -54,7 +57,8 @@ class DualCoOp(DualCoOpNetwork):
         Args:
             name_or_path: folder or hub repository ("owner/name") of a saved model, or what `create_backbone`
                 takes: "lite", "RN101", "hf-hub:...", a checkpoint file.
-            classes: names of the new model; for a saved one, left out or exactly its own.
+            classes: names of the new model; for a saved one, left out or exactly its own, and always left out
+                for one on the hub.
             prompts: of a new model, PromptConfig() by default; a saved one has its own.
             aggregation: "softmax" by default, or as saved.
             image_size: the backbone's own by default, or as saved.
@@ -68,17 +72,14 @@ class DualCoOp(DualCoOpNetwork):
             ModelError: when a saved model cannot be read or belongs to another backbone or other classes.
             BackboneError: when the backbone is unknown or cannot be loaded.
         """
-        from dualcoop import saving
+        from dualcoop.hub import find_model
+        from dualcoop.saving import load_model
 
-        folder = saving.find_saved_model(
-            name_or_path, new=classes is not None, revision=revision, token=token
-        )
-        if folder is not None:
+        if classes is None or is_saved_model(Path(name_or_path).expanduser()):
+            folder = find_model(name_or_path, revision=revision, token=token)
             if prompts is not None:
-                raise ConfigError(
-                    f"{name_or_path} is a saved model with prompts of its own; leave prompts out"
-                )
-            return saving.load_model(
+                raise ConfigError(f"{name_or_path} is a saved model with its own prompts; leave prompts out")
+            return load_model(
                 folder,
                 classes,
                 aggregation=aggregation,
@@ -86,13 +87,8 @@ class DualCoOp(DualCoOpNetwork):
                 device=device,
                 backbone=backbone,
             )
-        if classes is None:
-            raise ConfigError(
-                f"{str(name_or_path)!r} is not a saved model, and a new one needs class names: "
-                f"DualCoOp.from_pretrained({str(name_or_path)!r}, classes=[...])"
-            )
         names = checked_classes(classes)
-        backbone = saving.place_backbone(os.fspath(name_or_path), backbone, device)
+        backbone = place_backbone(os.fspath(name_or_path), backbone, device)
         return cls(backbone, names, prompts, aggregation=aggregation or "softmax", image_size=image_size)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -103,9 +99,9 @@ class DualCoOp(DualCoOpNetwork):
         Raises:
             ModelError: when the folder cannot be written or the training record holds no JSON values.
         """
-        from dualcoop import saving
+        from dualcoop.saving import save_model
 
-        saving.save_model(self, folder)
+        save_model(self, folder)
 
     def push_to_hub(
         self,
@@ -120,9 +116,9 @@ class DualCoOp(DualCoOpNetwork):
         Raises:
             ModelError: when the hub refuses or cannot be reached.
         """
-        from dualcoop import hub
+        from dualcoop.hub import push_model
 
-        return hub.push_model(self, repo_id, private=private, token=token, commit_message=commit_message)
+        return push_model(self, repo_id, private=private, token=token, commit_message=commit_message)
 
     def encode_images(
         self, images: Picture | Iterable[Picture], batch_size: int = 32, progress: Progress | None = None
@@ -248,8 +244,7 @@ class DualCoOp(DualCoOpNetwork):
         known = dict(zip(map(normalise_name, self.classes), self.thresholds.tolist(), strict=True))
         median = float(self.thresholds.quantile(0.5))
         model.set_thresholds([known.get(normalise_name(name), median) for name in names])
-        model.backbone_delta = set(self.backbone_delta)
-        model._frozen_fingerprint = self._frozen_fingerprint
+        model.mark_finetuned(self.backbone_delta, self._frozen_fingerprint)
         model.training_record = copy.deepcopy(self.training_record)
         return model
 

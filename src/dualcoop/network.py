@@ -254,6 +254,11 @@ class DualCoOpNetwork(nn.Module):
         self.backbone_delta |= set(chosen)
         return list(chosen.values())
 
+    def mark_finetuned(self, names: Iterable[str], fingerprint: str | None) -> None:
+        """Note which tensors of the backbone differ from those it had under this fingerprint."""
+        self.backbone_delta = set(names)
+        self._frozen_fingerprint = fingerprint
+
     def backbone_fingerprint(self) -> str:
         """Fingerprint of the backbone as it was before any fine-tuning."""
         if self._frozen_fingerprint is None:
