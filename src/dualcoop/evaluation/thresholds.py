@@ -55,10 +55,12 @@ def class_thresholds(
     label_matrix, score_matrix = _checked(scores, labels)
     shared = global_threshold(score_matrix, label_matrix)
     present = label_matrix == 1
-    # F1 is largest just below the score of a positive, so quantiles of the positives cover what matters.
-    shared_scores = np.quantile(
-        score_matrix[present], np.linspace(0, 1, min(SHARED_CANDIDATES, int(present.sum()))), method="nearest"
-    )
+    # F1 is largest between the score of a positive and the next lower one, so a thousand such pairs from all
+    # classes together (all pairs where there are fewer) cover what matters.
+    known_scores = np.unique(score_matrix[label_matrix != 0])
+    places = np.searchsorted(known_scores, np.unique(score_matrix[present]))
+    places = places[np.linspace(0, len(places) - 1, min(SHARED_CANDIDATES, len(places))).astype(np.int64)]
+    shared_scores = known_scores[np.concatenate([places, np.maximum(places - 1, 0)])]
     present_scores, absent_scores = np.sort(score_matrix[present]), np.sort(score_matrix[label_matrix == -1])
     weight = prior_positives / present.sum()
     thresholds = np.full(label_matrix.shape[1], shared)

@@ -26,9 +26,9 @@ def top_k_metrics(scores: ArrayLike, labels: ArrayLike, k: int) -> TopKMetrics:
     """Micro precision, recall and F1 when the k classes with the largest scores are present in every image.
 
     As in the published protocol, hits are counted over all images together, and an image without a positive
-    stays in: its k classes lower the precision. (The COCO zero-shot protocol drops such images when it chooses
-    the test set, not here.) The k classes are chosen among all classes, as a user sees them; those whose label
-    is unknown count neither as right nor as wrong. Of classes with equal scores the first is taken.
+    stays in: its k classes lower the precision. (The COCO zero-shot protocol drops such images when it
+    chooses the test set, not here.) The k classes are chosen among all classes, as a user sees them; those
+    whose label is unknown count neither as right nor as wrong. Of equal scores the first class is taken.
 
     Args:
         scores: (N, M), comparable between the classes of one image.
