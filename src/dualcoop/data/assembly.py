@@ -1,0 +1,278 @@
+"""From the names and labels that a loader read to checked images in train, valid and test parts."""
+
+import os
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dualcoop.data.images import MAX_PIXELS, ImageError, check_file, open_image
+from dualcoop.data.labels import SPLIT_NAMES, DatasetSplits, LabelledImages, LabelMatrix
+from dualcoop.data.problems import DataWarning, Problem, ProblemLog, quoted_list
+from dualcoop.data.splits import hold_out_images
+from dualcoop.errors import ConfigError, DataError
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and the number of all."""
+
+DECODED_SIDE = 256
+WARNED_PROBLEMS = 3
+MOST_WORKERS = 8
+
+
+@dataclass
+class RawPart:
+    """One part as a loader read it, before any image file was looked at.
+
+    Attributes:
+        split: "train", "valid" or "test".
+        source: file that the labels come from.
+        rows: N row numbers as in `Problem.row`.
+        names: N image names, relative to `folder`.
+        folder: folder of the images.
+        labels: int8 (N, M), +1 present, -1 absent, 0 unknown.
+    """
+
+    split: str
+    source: str
+    rows: list[int | None]
+    names: list[str]
+    folder: Path
+    labels: LabelMatrix
+
+
+@dataclass
+class RawDataset:
+    """What a loader read: classes, parts, and decisions worth telling."""
+
+    classes: tuple[str, ...]
+    parts: list[RawPart]
+    notes: list[str] = field(default_factory=list)
+
+
+class ImageFolder:
+    """Finds the files behind the names in a label file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._listings: dict[Path, dict[str, str]] = {}
+
+    def locate(self, name: str) -> Path:
+        """The file with this name, which exists and is not empty.
+
+        Names written on Windows (backslashes) and with another composition of accents (macOS) are found too.
+
+        Raises:
+            ImageError: when there is no such file, or it is empty; with a hint where one has nearly this
+            name.
+        """
+        path = self.folder / name
+        try:
+            check_file(path)
+            return path
+        except ImageError as error:
+            if path.exists():
+                raise
+            missing = error
+        spellings = (name.replace("\\", "/"), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+        for spelling in spellings:
+            other = self.folder / spelling
+            if other != path and other.is_file():
+                check_file(other)
+                return other
+        raise ImageError(path, missing.reason, self._remedy(name, path)) from missing
+
+    def _remedy(self, name: str, path: Path) -> str:
+        if "://" in name:
+            return "This is a web address: download the image and write its file name"
+        similar = self._listing(path.parent).get(path.stem.casefold())
+        if similar is not None:
+            return f"The folder has {similar!r}: correct the name"
+        return "Check the name, or pass images= with the folder that the names start from"
+
+    def _listing(self, folder: Path) -> dict[str, str]:
+        if folder not in self._listings:
+            names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+            self._listings[folder] = {Path(name).stem.casefold(): name for name in names}
+        return self._listings[folder]
+
+
+def assemble(
+    raw: RawDataset,
+    source: Path,
+    log: ProblemLog,
+    *,
+    classes: Sequence[str] | None = None,
+    valid_fraction: float | None = None,
+    test_fraction: float | None = None,
+    seed: int = 0,
+    check_images: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> DatasetSplits:
+    """Check the image files, hold out what was asked for, and put the parts together.
+
+    Raises:
+        DataError: when no image is left, or at the first problem of a strict log.
+        ConfigError: for fractions that make no sense, or that would replace a part which is there already.
+    """
+    parts: dict[str, LabelledImages] = {}
+    for raw_part in raw.parts:
+        part, indices = _existing_images(raw_part, raw.classes, log)
+        if check_images:
+            part = _decodable_images(part, raw_part, indices, log, max_pixels, workers, progress)
+        parts[raw_part.split] = part
+    if not any(len(part) for part in parts.values()):
+        raise _nothing_left(raw, source, log.problems)
+    if classes is not None:
+        parts = {name: part.select_classes(classes) for name, part in parts.items()}
+    parts = _hold_out(parts, valid_fraction, test_fraction, seed)
+    kept = {name: parts[name] for name in SPLIT_NAMES if name in parts and len(parts[name])}
+    _report_classes_without_positives(kept, source, log)
+    if log.problems:
+        _warn_about(log.problems, source)
+    names = raw.classes if classes is None else tuple(classes)
+    return DatasetSplits(
+        names,
+        kept.get("train"),
+        kept.get("valid"),
+        kept.get("test"),
+        log.problems,
+        str(source),
+        tuple(raw.notes),
+    )
+
+
+def _existing_images(
+    part: RawPart, classes: tuple[str, ...], log: ProblemLog
+) -> tuple[LabelledImages, list[int]]:
+    """The images whose files are there, and their positions in the raw part."""
+    folder = ImageFolder(part.folder)
+    paths, kept = [], []
+    for index, name in enumerate(part.names):
+        try:
+            paths.append(folder.locate(name))
+            kept.append(index)
+        except ImageError as error:
+            reason = f"{error.reason} (looked for {error.path})"
+            log.report(part.source, part.rows[index], name, reason, error.remedy)
+    return LabelledImages(tuple(paths), part.labels[kept], classes, part.folder), kept
+
+
+def _decodable_images(
+    part: LabelledImages,
+    raw: RawPart,
+    indices: list[int],
+    log: ProblemLog,
+    max_pixels: int,
+    workers: int | None,
+    progress: Progress | None,
+) -> LabelledImages:
+    def decode(path: Path) -> ImageError | None:
+        try:
+            open_image(path, max_pixels=max_pixels, draft_size=DECODED_SIDE)
+        except ImageError as error:
+            return error
+        return None
+
+    kept = []
+    with ThreadPoolExecutor(workers or min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
+        try:
+            for index, error in enumerate(pool.map(decode, part.paths)):
+                position = indices[index]
+                if error is None:
+                    kept.append(index)
+                else:
+                    log.report(
+                        raw.source, raw.rows[position], raw.names[position], error.reason, error.remedy
+                    )
+                if progress is not None:
+                    progress(index + 1, len(part))
+        except BaseException:
+            # A strict log or Ctrl-C must not wait for the rest of many thousand images.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return part.subset(kept)
+
+
+def _hold_out(
+    parts: dict[str, LabelledImages], valid_fraction: float | None, test_fraction: float | None, seed: int
+) -> dict[str, LabelledImages]:
+    wanted = {"test": test_fraction, "valid": valid_fraction}
+    for name, fraction in wanted.items():
+        if fraction is None:
+            continue
+        if not 0 < fraction < 1:
+            raise ConfigError(
+                f"{name}_fraction is {fraction}, expected a number between 0 and 1, such as 0.2."
+            )
+        if name in parts and len(parts[name]):
+            raise ConfigError(
+                f"the data set has a {name} part of its own ({len(parts[name])} images). "
+                f"Leave out {name}_fraction, or remove that part from the labels."
+            )
+    if all(fraction is None for fraction in wanted.values()):
+        return parts
+    if "train" not in parts or not len(parts["train"]):
+        raise ConfigError("there is no train part to hold images out from. Leave out the fractions.")
+    train = parts["train"]
+    counts = {name: max(1, round(len(train) * fraction)) for name, fraction in wanted.items() if fraction}
+    if sum(counts.values()) >= len(train):
+        raise ConfigError(
+            f"holding out {' and '.join(f'{count} for {name}' for name, count in counts.items())} leaves "
+            f"none of {len(train)} images to train on. Use smaller fractions or more images."
+        )
+    for name, count in counts.items():
+        train, parts[name] = hold_out_images(train, count, seed)
+    parts["train"] = train
+    return parts
+
+
+def _report_classes_without_positives(
+    parts: dict[str, LabelledImages], source: Path, log: ProblemLog
+) -> None:
+    name, part = next(iter(parts.items()))
+    empty = [part.classes[column] for column in (part.positives == 0).nonzero()[0]]
+    if empty:
+        log.report(
+            source,
+            None,
+            None,
+            f"{len(empty)} of {len(part.classes)} classes are present in no {name} image: "
+            f"{quoted_list(empty)}",
+            "Label an image of each, correct the spelling, or leave them out with classes=[...]",
+        )
+
+
+def _warn_about(problems: list[Problem], source: Path) -> None:
+    first = "\n  ".join(str(problem) for problem in problems[:WARNED_PROBLEMS])
+    warnings.warn(
+        f"{source}: {len(problems)} problems, all in .problems; rows and images that cannot be used were "
+        f"left out (strict=True stops at the first problem).\n  {first}",
+        DataWarning,
+        stacklevel=4,
+    )
+
+
+def _nothing_left(raw: RawDataset, source: Path, problems: list[Problem]) -> DataError:
+    total = sum(len(part.names) for part in raw.parts)
+    message = f"{source}: none of its {total} images can be used."
+    if problems:
+        message += f" The first problem: {problems[0]}"
+    folder = _better_folder(raw.parts[0].folder, source, problems)
+    if folder is not None:
+        message += f" The images seem to be under {folder}: pass images={str(folder)!r}."
+    return DataError(message)
+
+
+def _better_folder(folder: Path, source: Path, problems: list[Problem]) -> Path | None:
+    """Another folder in which the first missing image is found, for the error message."""
+    name = next((problem.path for problem in problems if problem.path and "missing" in problem.reason), None)
+    if name is None:
+        return None
+    here = source if source.is_dir() else source.parent
+    candidates = [here, folder.parent, *sorted(path for path in here.iterdir() if path.is_dir())]
+    return next((path for path in candidates if path != folder and (path / name).is_file()), None)

@@ -1,0 +1,167 @@
+"""Opening any picture a user may have as upright RGB."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dualcoop.errors import DataError
+
+MAX_PIXELS = 128_000_000
+"""Largest picture that is opened by default: 0.4 GB as RGB; a 108-megapixel phone picture still fits."""
+
+BACKGROUND = (255, 255, 255, 255)
+"""What shows through the transparent parts of a picture."""
+
+DAMAGED_REMEDY = "Copy or download it again, or leave it out"
+
+
+class ImageError(DataError):
+    """One picture that cannot be used.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str, remedy: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}. {remedy}.")
+        self.path = Path(path)
+        self.reason = reason
+        self.remedy = remedy
+
+
+def open_image(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    draft_size: int | tuple[int, int] | None = None,
+) -> Image.Image:
+    """Open one picture as RGB, upright.
+
+    The EXIF rotation is applied; CMYK, palette, grey, 16-bit and floating point pictures become 8-bit RGB;
+    transparent parts are laid on white; the first frame of an animation is taken.
+
+    Args:
+        path: the file.
+        max_pixels: width times height above which the file is refused before any pixel is decoded.
+        draft_size: side, or (width, height), that will be needed. A JPEG may then be decoded at 1/2, 1/4 or
+            1/8 of its size, never under what is asked for, which is several times faster; other formats
+            ignore it.
+
+    Returns:
+        A PIL image of mode "RGB" that no longer depends on the file.
+
+    Raises:
+        ImageError: (a DataError) when the file is missing, empty, truncated, too large or no picture; the
+        message
+            names it and says what to do.
+    """
+    path = Path(path)
+    check_file(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(
+                    path,
+                    f"the picture is {width} x {height} = {width * height:,} pixels, over the limit of "
+                    f"{max_pixels:,}",
+                    f"Scale it down, or allow it with max_pixels={width * height}",
+                )
+            if draft_size is not None:
+                image.draft("RGB", (draft_size, draft_size) if isinstance(draft_size, int) else draft_size)
+            image.load()
+            return to_rgb(image)
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            path,
+            f"the picture is too large to be decoded safely ({str(error).rstrip('.')})",
+            "Scale it down; if it is meant to be that large, raise PIL.Image.MAX_IMAGE_PIXELS and max_pixels",
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(path, *_not_an_image(path)) from error
+    except MemoryError as error:
+        raise ImageError(path, "there is not enough memory to decode the picture", "Scale it down") from error
+    # Pillow's decoders raise whatever their parsers meet in a broken file: OSError for a truncated JPEG,
+    # SyntaxError for a PNG, struct.error, ValueError, IndexError and others.
+    except Exception as error:
+        raise ImageError(path, f"the picture is truncated or damaged ({error})", DAMAGED_REMEDY) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn any PIL image into an upright 8-bit RGB one, as `open_image` does; the argument stays as it is.
+
+    Raises:
+        DataError: when the image has a mode that Pillow cannot turn into RGB.
+    """
+    try:
+        image = ImageOps.exif_transpose(image)
+    # A damaged EXIF block must not cost a picture whose pixels are intact; it then stays as stored.
+    except Exception:
+        image = image.copy()
+    try:
+        if image.mode.startswith(("I", "F")):
+            return Image.fromarray(_eight_bits(image)).convert("RGB")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except ValueError as error:
+        raise DataError(
+            f"a picture of mode {image.mode!r} cannot be turned into RGB ({error}). Save it as JPEG or PNG."
+        ) from error
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """Grey values of a 16-bit, 32-bit or floating point image, scaled to uint8 (H, W)."""
+    values = np.asarray(image).astype(np.float64)
+    if image.mode.startswith("I;16"):
+        top = 65535.0
+    else:
+        # Modes I and F do not say how many bits are meant: take the smallest usual range that holds the
+        # values.
+        values = np.nan_to_num(values)
+        values = values - min(values.min(), 0.0)
+        highest = float(values.max())
+        usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        top = next((limit for limit in usual if highest <= limit), highest)
+    return (values / top * 255.0).round().astype(np.uint8)
+
+
+def check_file(path: Path) -> None:
+    """Name the plain reasons for which a file cannot be opened, without decoding it.
+
+    Raises:
+        ImageError: when the path is missing, a folder, empty or unreadable.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise ImageError(path, "the file is missing", "Check the name and the folder") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(path, f"the file cannot be reached ({error})", "Check the name") from error
+    if size == 0:
+        raise ImageError(path, "the file is empty (0 bytes)", DAMAGED_REMEDY)
+    if path.is_dir():
+        raise ImageError(path, "this is a folder, not a picture", "Give the pictures in it")
+    if not os.access(path, os.R_OK):
+        raise ImageError(path, "there is no permission to read the file", "Change its permissions")
+
+
+def _not_an_image(path: Path) -> tuple[str, str]:
+    """Reason and remedy for a file that Pillow did not recognise, as far as its beginning tells."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "this is a web page saved under a picture's name", "Download the picture itself"
+    if path.suffix.lower() in {".heic", ".heif", ".avif"}:
+        return (
+            f"{path.suffix} pictures cannot be read here",
+            "Convert it to JPEG, or install pillow-heif and call pillow_heif.register_heif_opener()",
+        )
+    return "this is not a picture that Pillow can read", "Convert it to JPEG or PNG, or leave it out"

@@ -1,0 +1,78 @@
+"""What was wrong with single rows, images or classes of a data set, kept so that it can be shown."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dualcoop.errors import DataError
+
+SHOWN_NAMES = 10
+
+
+class DataWarning(UserWarning):
+    """A label file can be read in more than one way, or part of it was skipped."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row, image or class that could not be used as it is.
+
+    Attributes:
+        source: file that the row stands in.
+        row: row number as a spreadsheet shows it (the header of a CSV file is row 1), the line number of a
+            JSONL or text file, the record number (from 1) of a Parquet file, the `id` of a COCO image or
+            annotation; None when the problem is not about one row.
+        path: the image concerned, None when there is none.
+        reason: what was wrong and what was expected.
+        remedy: what to do about it.
+    """
+
+    source: str
+    row: int | None
+    path: str | None
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = self.source if self.row is None else f"{self.source}, row {self.row}"
+        if self.path is not None:
+            where = f"{where} ({self.path})" if where else self.path
+        return f"{where}: {self.reason}. {self.remedy}."
+
+
+class ProblemLog:
+    """Collects problems, or stops at the first one.
+
+    Args:
+        strict: raise instead of collecting.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.problems: list[Problem] = []
+
+    def report(
+        self,
+        source: str | os.PathLike[str],
+        row: int | None,
+        path: str | os.PathLike[str] | None,
+        reason: str,
+        remedy: str,
+    ) -> None:
+        """Keep one problem.
+
+        Raises:
+            DataError: with the same words, when the log is strict.
+        """
+        problem = Problem(str(source), row, None if path is None else str(path), reason, remedy)
+        if self.strict:
+            raise DataError(str(problem))
+        self.problems.append(problem)
+
+
+def quoted_list(names: Iterable[str], shown: int = SHOWN_NAMES) -> str:
+    """Names in quotes for a message, cut after `shown` of them: 'dog', 'cat' and 12 more."""
+    all_names = [repr(str(name)) for name in names]
+    if len(all_names) <= shown:
+        return ", ".join(all_names)
+    return f"{', '.join(all_names[:shown])} and {len(all_names) - shown} more"
