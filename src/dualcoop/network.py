@@ -1,6 +1,6 @@
 """The method as a module of tensors: frozen backbone, prompts, and the two logits of every class."""
 
-import operator
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -29,16 +29,24 @@ MODEL_AGGREGATIONS = (*AGGREGATIONS, "attention")
 DEFAULT_THRESHOLD = 0.5
 
 
-class _TextState(NamedTuple):
-    """What text features were computed from: objects by identity, their states by value."""
+class _KeptText(NamedTuple):
+    """Text features and what they were computed from: two objects, and the contexts by value."""
 
-    objects: tuple[Any, ...]
-    values: tuple[Any, ...]
+    prompts: nn.Module
+    backbone: Backbone
+    contexts: list[Tensor]
+    features: TextFeatures
 
-    def same_as(self, other: "_TextState") -> bool:
-        same_count = len(self.objects) == len(other.objects)
+    def fits(self, prompts: nn.Module, backbone: Backbone, contexts: list[Tensor]) -> bool:
+        # Values, because version counters miss fused optimizers and writes to `.data`; contexts are small.
         return (
-            same_count and self.values == other.values and all(map(operator.is_, self.objects, other.objects))
+            self.prompts is prompts
+            and self.backbone is backbone
+            and len(self.contexts) == len(contexts)
+            and all(
+                a.device == b.device and torch.equal(a, b)
+                for a, b in zip(self.contexts, contexts, strict=True)
+            )
         )
 
 
@@ -107,7 +115,7 @@ class DualCoOpNetwork(nn.Module):
         self.backbone_delta: set[str] = set()
         self.training_record: dict[str, Any] = {}
         self._frozen_fingerprint: str | None = None
-        self._text_cache: tuple[_TextState, TextFeatures] | None = None
+        self._kept_text: _KeptText | None = None
         self.to(next(backbone.parameters(), self.thresholds).device)
 
     @property
@@ -124,25 +132,26 @@ class DualCoOpNetwork(nn.Module):
         """Features of the positive and negative prompts, each (M, D) or, with a subset, (K, D).
 
         With gradients enabled and contexts that require them, they are computed anew and differentiable;
-        otherwise they are kept until a context changes through an optimizer, `load_state_dict` or another
-        in-place operation (writing to a context's `.data` goes unnoticed).
+        otherwise they are kept until a context changes, or not at all while the backbone is learnable.
 
         Args:
             class_subset: (K,), int64, indices of the classes wanted.
         """
-        contexts = list(self.prompts.parameters())
-        if torch.is_grad_enabled() and any(context.requires_grad for context in contexts):
+        contexts: list[Tensor] = list(self.prompts.parameters())
+        learning = torch.is_grad_enabled() and any(context.requires_grad for context in contexts)
+        if learning or any(parameter.requires_grad for parameter in self.backbone.parameters()):
             return self.prompts.text_features(self.backbone, class_subset)
-        state = self._text_state()
-        if self._text_cache is None or not self._text_cache[0].same_as(state):
+        if self._kept_text is None or not self._kept_text.fits(self.prompts, self.backbone, contexts):
             # Constant features deserve full precision, and must stay usable where gradients are wanted.
             with (
                 torch.inference_mode(False),
                 torch.no_grad(),
                 torch.autocast(self.device.type, enabled=False),
             ):
-                self._text_cache = (state, self.prompts.text_features(self.backbone))
-        features = self._text_cache[1]
+                features = self.prompts.text_features(self.backbone)
+                copies = [context.detach().clone() for context in contexts]
+            self._kept_text = _KeptText(self.prompts, self.backbone, copies, features)
+        features = self._kept_text.features
         if class_subset is None:
             return features
         return TextFeatures(*(None if each is None else each[class_subset] for each in features))
@@ -213,18 +222,24 @@ class DualCoOpNetwork(nn.Module):
             ConfigError: for a wrong number of them, or values that are not finite.
             ModelError: for a name that is no class of this model.
         """
-        values = self.thresholds.cpu().clone()
-        if isinstance(thresholds, Mapping):
-            for name, value in thresholds.items():
-                values[self.class_index(name)] = value
-        else:
-            given = torch.as_tensor(np.asarray(thresholds, dtype=np.float32))
-            if given.dim() and given.shape != values.shape:
-                raise ConfigError(f"thresholds are {tuple(given.shape)}, expected one or {len(self.classes)}")
-            values[:] = given
-        if not bool(torch.isfinite(values).all()):
-            raise ConfigError(f"thresholds must be finite numbers, got {values.tolist()}")
-        self.thresholds.copy_(values)
+        values = self.thresholds.cpu().numpy().copy()
+        try:
+            if isinstance(thresholds, Mapping):
+                for name, value in thresholds.items():
+                    values[self.class_index(name)] = value
+            else:
+                given = np.asarray(thresholds, dtype=np.float32)
+                if given.ndim and given.shape != values.shape:
+                    raise ValueError(f"their shape is {given.shape}")
+                values[:] = given
+            if not np.isfinite(values).all():
+                raise ValueError("some are not finite")
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"thresholds are {reprlib.repr(thresholds)} ({error}), expected one number, {len(values)} "
+                "numbers, or numbers by class name"
+            ) from error
+        self.thresholds.copy_(torch.from_numpy(values))
 
     def unfreeze_backbone(self, patterns: str | Iterable[str]) -> list[nn.Parameter]:
         """Make backbone parameters learnable (appendix B, Table 6); from then on saved with the model.
@@ -269,10 +284,3 @@ class DualCoOpNetwork(nn.Module):
                 )
             self._frozen_fingerprint = self.backbone.fingerprint()
         return self._frozen_fingerprint
-
-    def _text_state(self) -> _TextState:
-        contexts = list(self.prompts.parameters())
-        learnable = [parameter for parameter in self.backbone.parameters() if parameter.requires_grad]
-        tensors = [*contexts, *learnable]
-        values = tuple((tensor._version, tensor.data_ptr()) for tensor in tensors)
-        return _TextState((*tensors, self.prompts, self.backbone), (self.device, *values))

@@ -1,0 +1,112 @@
+"""Pictures as paths, PIL images and arrays, batch by batch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dualcoop.errors import ConfigError, DataError
+from dualcoop.pictures import is_single_picture, open_picture, picture_batches
+from tiny import TinyBackbone, tiny_picture
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    tiny_picture().save(path)
+    return path
+
+
+def test_all_forms_of_one_picture_are_the_same_pixels(photo):
+    expected = np.asarray(tiny_picture())
+    for form in (photo, str(photo), tiny_picture(), expected):
+        assert np.array_equal(np.asarray(open_picture(form)), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
+def test_any_image_mode_becomes_rgb(mode):
+    assert open_picture(tiny_picture().convert(mode)).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), r"shape \(4, 4, 3\) and dtype float32"),
+        (np.zeros((4, 4), np.uint8), r"shape \(4, 4\)"),
+        (np.zeros((3, 4, 4), np.uint8), r"shape \(3, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
+        (3, "a picture is a int"),
+        (None, "a picture is a NoneType"),
+        (Path("nowhere/at/all.jpg"), "nowhere"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture, message):
+    with pytest.raises(DataError, match=message):
+        open_picture(picture)
+
+
+@pytest.mark.parametrize(
+    ("images", "single"),
+    [
+        ("a.jpg", True),
+        (Path("a.jpg"), True),
+        (Image.new("L", (2, 2)), True),
+        (np.zeros((2, 2, 3), np.uint8), True),
+        (np.zeros((5, 2, 2, 3), np.uint8), False),
+        (["a.jpg"], False),
+        (("a.jpg",), False),
+    ],
+)
+def test_one_picture_is_told_from_many(images, single):
+    assert is_single_picture(images) is single
+
+
+def test_batches_keep_order_and_hold_the_rest_in_the_last(photo):
+    pictures = [photo, tiny_picture(1), np.asarray(tiny_picture(2)), photo, photo]
+    batches = list(picture_batches(pictures, TinyBackbone().preprocess(), batch_size=2))
+    assert [batch.pixels.shape for batch in batches] == [(2, 3, 32, 32), (2, 3, 32, 32), (1, 3, 32, 32)]
+    assert [path for batch in batches for path in batch.paths] == [photo, None, None, photo, photo]
+    assert not (batches[0].pixels[0] == batches[0].pixels[1]).all()
+    assert (batches[0].pixels[0] == batches[2].pixels[0]).all()
+
+
+def test_pictures_are_read_only_as_their_batch_is_wanted(photo):
+    taken = []
+
+    def pictures():
+        for number in range(10):
+            taken.append(number)
+            yield photo
+
+    batches = picture_batches(pictures(), TinyBackbone().preprocess(), batch_size=3)
+    next(batches)
+    assert taken == [0, 1, 2]
+
+
+def test_unreadable_pictures_are_skipped_with_their_reason(photo, tmp_path):
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    skipping = picture_batches(
+        [photo, empty, empty], TinyBackbone().preprocess(), batch_size=2, on_error="skip"
+    )
+    first, second = skipping
+    assert first.pixels.shape[0] == 1
+    assert first.errors[0] is None
+    assert "empty.jpg" in first.errors[1]
+    assert second.pixels is None
+    with pytest.raises(DataError, match=r"empty\.jpg"):
+        list(picture_batches([photo, empty], TinyBackbone().preprocess(), batch_size=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 2.0}, r"batch_size is 2\.0"),
+        ({"batch_size": 1, "on_error": "ignore"}, "on_error is 'ignore', expected one of raise, skip"),
+    ],
+)
+def test_senseless_options_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        list(picture_batches([], TinyBackbone().preprocess(), **options))
