@@ -70,7 +70,9 @@ def test_dual_logits_equal_the_loops_in_value_and_gradient(aggregation, bias, se
     torch.testing.assert_close(fast.negative, slow[1])
     generator = torch.Generator().manual_seed(seed)
     upstream = torch.randn(2, *slow[0].shape, dtype=torch.float64, generator=generator)
-    gradients = [torch.autograd.grad((torch.stack(list(pair)) * upstream).sum(), inputs) for pair in (fast, slow)]
+    gradients = [
+        torch.autograd.grad((torch.stack(tuple(pair)) * upstream).sum(), inputs) for pair in (fast, slow)
+    ]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs)
 

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Everything that has to pass before a change goes in: lint, types, tests.
+# Makes a virtual environment in .venv (or reuses the one there) and installs the project into it for editing.
+# PYTHON names the interpreter for a new environment, VENV another place for it; arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python="${PYTHON:-python3}"
+venv="${VENV:-.venv}"
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+    echo "dualcoop needs Python 3.10 or newer; $python is $("$python" --version 2>&1). Set PYTHON to another one." >&2
+    exit 1
+fi
+if [[ ! -x "$venv/bin/python" ]] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    # Debian's python3 comes without ensurepip; there the pip beside it fills the environment.
+    "$python" -m venv "$venv" 2>/dev/null || {
+        "$python" -m venv --clear --without-pip "$venv"
+        "$python" -m pip --python "$venv/bin/python" install --quiet pip
+    }
+fi
+
+"$venv/bin/python" -m pip install --quiet --editable '.[test]'
+"$venv/bin/ruff" check .
+"$venv/bin/mypy"
+"$venv/bin/python" -m pytest -q "$@"

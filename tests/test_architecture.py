@@ -1,0 +1,179 @@
+"""Dependencies point one way, nothing light drags in torch, and files stay short."""
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import dualcoop
+
+ROOT = Path(dualcoop.__file__).parent
+MAX_LINES = 350
+
+# Modules and packages directly under dualcoop, lowest layer first. Each may import the layers below it;
+# members of one layer may import each other as long as no cycle arises when the modules are loaded.
+LAYERS = (
+    ("errors",),
+    ("functional", "data", "evaluation"),
+    ("backbones", "baselines"),
+    ("devices", "prompts", "pictures", "prediction"),
+    ("network", "saved_config", "model_card"),
+    ("model", "saving", "hub"),
+    ("training", "explain"),
+    ("reports", "demo"),
+    ("cli", "__main__"),
+)
+# These stand on their own feet: they import nothing of the package but what is named here.
+INDEPENDENT = {
+    "errors": set(),
+    "functional": {"errors"},
+    "data": {"errors"},
+    "evaluation": {"errors"},
+    "baselines": {"errors", "evaluation"},
+    "backbones": {"errors", "functional"},
+}
+WITHOUT_TORCH = ("dualcoop", "dualcoop.errors", "dualcoop.data", "dualcoop.evaluation", "dualcoop.baselines")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import of this package: the module, and whether it happens when the importing module is loaded."""
+
+    target: str
+    at_load: bool
+
+
+def imports_of(source: str, module: str, is_package: bool, known: set[str]) -> set[Import]:
+    """Modules of the package that a source file imports, wherever the import statement stands."""
+    found = set()
+
+    def visit(node: ast.AST, at_load: bool) -> None:
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")[: len(module.split(".")) - node.level + is_package]
+                base = ".".join([*parents, base] if base else parents)
+            submodules = [f"{base}.{alias.name}" for alias in node.names]
+            targets = [name if name in known else base for name in submodules]
+        else:
+            targets = []
+        found.update(Import(name, at_load) for name in targets if name.split(".")[0] == "dualcoop")
+        deferred = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            deferred = True
+        for child in ast.iter_child_nodes(node):
+            visit(child, at_load and not deferred)
+
+    visit(ast.parse(source), True)
+    return found
+
+
+def all_sources() -> dict[str, Path]:
+    """Source file of every module, by dotted name."""
+    sources = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        sources[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return sources
+
+
+SOURCES = all_sources()
+IMPORTS = {
+    name: imports_of(path.read_text(encoding="utf-8"), name, path.name == "__init__.py", set(SOURCES))
+    for name, path in SOURCES.items()
+}
+LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
+
+
+def unit_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def edges() -> list[tuple[str, str]]:
+    """(importer, imported) between different units; the lazy front door `dualcoop` itself is no unit."""
+    return [
+        (name, imported.target)
+        for name, imports in IMPORTS.items()
+        for imported in imports
+        if name != "dualcoop" and imported.target != "dualcoop" and unit_of(name) != unit_of(imported.target)
+    ]
+
+
+def test_every_module_has_its_place_in_the_layers():
+    assert {unit_of(name) for name in SOURCES if name != "dualcoop"} <= set(LEVEL)
+
+
+def test_no_module_imports_from_a_layer_above():
+    upward = [edge for edge in edges() if LEVEL[unit_of(edge[0])] < LEVEL[unit_of(edge[1])]]
+    assert upward == []
+
+
+def test_independent_packages_import_nothing_else():
+    strays = [
+        (importer, imported)
+        for importer, imported in edges()
+        if unit_of(importer) in INDEPENDENT and unit_of(imported) not in INDEPENDENT[unit_of(importer)]
+    ]
+    assert strays == []
+
+
+def test_modules_load_without_a_cycle():
+    graph = {name: {i.target for i in imports if i.at_load} for name, imports in IMPORTS.items()}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+    assert set(order) >= set(SOURCES)
+
+
+def test_only_the_version_is_taken_from_the_front_door():
+    """Names exported by `dualcoop` live higher up; inside the package they are imported from their homes."""
+    taken = {
+        (name, alias.name)
+        for name, path in SOURCES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "dualcoop" and not node.level
+        for alias in node.names
+        if f"dualcoop.{alias.name}" not in SOURCES
+    }
+    assert {what for _, what in taken} <= {"__version__"}, taken
+
+
+def test_source_files_stay_short():
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in SOURCES.items()}
+    assert {name: lines for name, lines in lengths.items() if lines >= MAX_LINES} == {}
+
+
+@pytest.mark.parametrize(
+    "module", [*WITHOUT_TORCH, *(name for name in ("dualcoop.cli", "dualcoop.cli.app") if name in SOURCES)]
+)
+def test_importing_needs_neither_torch_nor_open_clip(module):
+    code = f"import sys, {module}; print(sorted({{'torch', 'open_clip', 'timm'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import dualcoop.model", {Import("dualcoop.model", True)}),
+        ("from dualcoop.data import images", {Import("dualcoop.data.images", True)}),
+        ("from dualcoop.data import load_dataset", {Import("dualcoop.data", True)}),
+        ("from ..errors import DataError", {Import("dualcoop.errors", True)}),
+        ("from . import masks", {Import("dualcoop.data.masks", True)}),
+        ("def f():\n    import dualcoop.model", {Import("dualcoop.model", False)}),
+        ("class A:\n    import dualcoop.model", {Import("dualcoop.model", True)}),
+        ("if TYPE_CHECKING:\n    import dualcoop.model", {Import("dualcoop.model", False)}),
+        ("try:\n    import dualcoop.model\nexcept ImportError:\n    pass", {Import("dualcoop.model", True)}),
+        ("import torch\nfrom numpy import array", set()),
+    ],
+)
+def test_the_reader_of_imports_sees_every_form(source, expected):
+    known = {"dualcoop.data.images", "dualcoop.data.masks", "dualcoop.errors"}
+    assert imports_of(source, "dualcoop.data.tables", False, known) == expected
