@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from backbones.tiny_models import tiny_backbone
 from dualcoop.errors import ConfigError
 from dualcoop.prompts import (
     PromptConfig,
@@ -311,17 +312,18 @@ def test_name_with_braces_stays_as_it_is(backbone):
     torch.testing.assert_close(features.positive, backbone.encode_text(["a {x}!"]))
 
 
-def test_clip_tokenizer_keeps_sixteen_placeholders():
-    open_clip = pytest.importorskip("open_clip")
-    tokenizer = open_clip.get_tokenizer("RN50")
-    backbone = TinyBackbone()
-    backbone.words = torch.nn.Embedding(49408, backbone.text_width)
-    backbone.tokenize = lambda texts: tokenizer(list(texts))
-    backbone.end_positions = lambda tokens: tokens.argmax(dim=1)
+@pytest.mark.parametrize("family", ["clip_resnet", "mobileclip_fastvit"])
+def test_open_clip_text_towers_take_the_prompts(family):
+    backbone = tiny_backbone(family)
     learner = PromptLearner(backbone, CLASSES)
     assert learner.positive_context.shape[1] == learner.negative_context.shape[1] == 4
+    expected = backbone.encode_text(
+        ["a photo of a dog.", "a photo of a traffic light.", "a photo of a skateboard."]
+    )
+    torch.testing.assert_close(learner.text_features(backbone).positive, expected, rtol=1e-4, atol=1e-5)
     embeddings, ends = PromptLearner(
         backbone, ["traffic light"], PromptConfig.paper_partial_labels()
     ).embeddings("positive")
-    assert ends.tolist() == [1 + 16 + 3]
-    assert embeddings.shape[1] == 21
+    if backbone.causal_text:
+        assert ends.tolist() == [1 + 16 + 3]
+    assert embeddings.shape[1] == (21 if backbone.causal_text else backbone.context_length)

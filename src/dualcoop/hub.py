@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dualcoop.model import DualCoOp
 
 HUB_PREFIX = "hf-hub:"
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FILES = [CONFIG_FILE, TENSORS_FILE, BACKBONE_FILE, CARD_FILE]
 
 
