@@ -276,7 +276,7 @@ def test_tensors_that_do_not_fit_are_refused_even_with_the_right_hash(saved, ten
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_missing_files_are_named(saved, name):
     (saved / name).unlink()
-    with pytest.raises(ModelError, match="model.safetensors: cannot be read|holds no saved model"):
+    with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read|holds no saved model"):
         load(saved)
 
 
