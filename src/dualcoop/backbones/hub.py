@@ -1,12 +1,16 @@
 """Weights and configs from the Hugging Face hub or a project's own site, with errors that say what to do."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
-from open_clip import download_pretrained
-from open_clip.pretrained import download_pretrained_from_hf
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from open_clip import download_pretrained_from_url
 
 from dualcoop.errors import BackboneError
 
@@ -15,28 +19,35 @@ CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-def fetch_weights(name: str, pretrained_cfg: Mapping[str, Any]) -> Path:
+def fetch_weights(name: str, record: Mapping[str, Any]) -> Path:
     """The checkpoint file of an open_clip tag, from the cache or downloaded.
 
     Args:
         name: "MODEL/TAG", for messages.
-        pretrained_cfg: open_clip's record of the tag; the hub comes first, the direct address second.
+        record: open_clip's record of the tag; its hub repository comes first, its direct address second.
 
     Raises:
         BackboneError: when neither can be reached.
     """
+    place = str(record.get("hf_hub", ""))
+    address = str(record.get("url", ""))
+    repository, candidates = _hub_candidates(place)
     reasons = []
     # Network libraries raise errors of many kinds; all mean the same to the user.
-    for prefer_hub in (True, False) if pretrained_cfg.get("url") else (True,):
+    if repository:
         try:
-            return Path(download_pretrained(dict(pretrained_cfg), prefer_hf_hub=prefer_hub))
+            return fetch_file(repository, candidates)
         except Exception as error:
             reasons.append(_first_line(error))
-    repository = str(pretrained_cfg.get("hf_hub", "")).strip("/")
-    where = f"{WEIGHT_FILES[0]} of {repository} on the Hugging Face hub" if repository else "the weights"
+    if address:
+        try:
+            return Path(download_pretrained_from_url(address))
+        except Exception as error:
+            reasons.append(_first_line(error))
+    where = f"{candidates[0]} of {repository} on the Hugging Face hub" if repository else address
     raise BackboneError(
-        f"the weights of {name} cannot be downloaded ({reasons[0]}). Without a network, fetch {where} on "
-        f'another computer and call create_backbone("{name}", pretrained="path/to/that/file"), or use '
+        f"the weights of {name} cannot be downloaded ({reasons[0]}). Without a network, fetch {where} "
+        f'on another computer and call create_backbone("{name}", pretrained="path/to/that/file"), or use '
         '"lite", which needs no download'
     )
 
@@ -54,8 +65,8 @@ def fetch_hub_model(repository: str) -> tuple[dict[str, Any], Path]:
         BackboneError: when it cannot be reached or is not in that layout.
     """
     try:
-        config_file = Path(download_pretrained_from_hf(repository, filename=CONFIG_FILE))
-        weights = Path(download_pretrained_from_hf(repository))
+        config_file = fetch_file(repository, [CONFIG_FILE])
+        weights = fetch_file(repository, WEIGHT_FILES)
     except Exception as error:
         raise BackboneError(
             f"hf-hub:{repository} cannot be loaded ({_first_line(error)}): check the name, that the "
@@ -64,6 +75,44 @@ def fetch_hub_model(repository: str) -> tuple[dict[str, Any], Path]:
             "download"
         ) from error
     return read_config(config_file), weights
+
+
+def fetch_file(repository: str, candidates: Sequence[str]) -> Path:
+    """The first of some files that a hub repository has, from the cache or downloaded.
+
+    Raises:
+        OSError, huggingface_hub errors: when there is no network or no such file.
+    """
+    for filename in candidates:
+        cached = try_to_load_from_cache(repository, filename)
+        if isinstance(cached, str):
+            return Path(cached)
+    require_network(constants.ENDPOINT)
+    for filename in candidates[:-1]:
+        try:
+            return Path(hf_hub_download(repository, filename))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            continue
+    return Path(hf_hub_download(repository, candidates[-1]))
+
+
+def require_network(endpoint: str) -> None:
+    """Fail at once where a host's name cannot be resolved, instead of after half a minute of retries.
+
+    Behind a proxy the names need not be known here, so nothing is checked.
+
+    Raises:
+        OSError: when the name cannot be resolved.
+    """
+    host = urlsplit(endpoint).hostname
+    if not host or getproxies():
+        return
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise OSError(f"no network: {host} cannot be found") from error
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
@@ -99,6 +148,15 @@ def read_config(path: Path) -> dict[str, Any]:
             f'{path} is not an open_clip config: expected "model_cfg" with {", ".join(CONFIG_KEYS)}'
         )
     return content
+
+
+def _hub_candidates(place: str) -> tuple[str, list[str]]:
+    """Repository and file names of open_clip's "owner/name/" or "owner/name/file.bin"."""
+    owner, name, filename = ([*place.split("/", 2), "", ""])[:3]
+    if not filename:
+        return f"{owner}/{name}".strip("/"), list(WEIGHT_FILES)
+    safe = str(PurePosixPath(filename).with_suffix(".safetensors"))
+    return f"{owner}/{name}", list(dict.fromkeys([safe, filename]))
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualcoop.backbones.base import Backbone
-from dualcoop.backbones.fingerprint import fingerprint, numerics
+from dualcoop.backbones.fingerprint import change_marks, fingerprint, numerics
 from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.backbones.text import TextTower
 from dualcoop.backbones.tokens import PromptTokenizer
@@ -128,7 +128,7 @@ class TwoTowerBackbone(Backbone):
         self.context_length = text.context_length
         self.context_start = tokenizer.context_start
         self.causal_text = text.causal_text
-        self._fingerprint: tuple[tuple[tuple[int, int], ...], str] | None = None
+        self._fingerprint: tuple[list[float], str] | None = None
         self.freeze()
 
     def grid_size(self, image_size: int) -> tuple[int, int]:
@@ -189,8 +189,7 @@ class TwoTowerBackbone(Backbone):
     def fingerprint(self) -> str:
         """SHA-256 (hex) over all tensors and the configuration; kept until a tensor changes."""
         tensors = self.state_dict()
-        # Version counters move with every change in place, so fine-tuning is noticed without hashing again.
-        state = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors.values())
+        state = change_marks(tensors.values())
         if self._fingerprint is None or self._fingerprint[0] != state:
             self._fingerprint = (state, fingerprint(tensors, self.configuration()))
         return self._fingerprint[1]

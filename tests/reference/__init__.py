@@ -1,0 +1,1 @@
+"""Slow, obvious twins of the library, written from the formulas with torch alone."""
