@@ -245,6 +245,14 @@ def test_subset_of_classes_gives_their_columns(images, prompts, gradients):
     torch.testing.assert_close(some.negative, every.negative[:, subset], rtol=1e-4, atol=1e-4)
 
 
+def test_regions_kept_in_half_precision_give_nearly_the_same_logits(images):
+    model = network()
+    regions = model.encode_pixels(images)
+    exact, kept = model.logits_from_regions(regions), model.logits_from_regions(regions.half())
+    assert kept.positive.dtype == torch.float32
+    torch.testing.assert_close(kept.positive, exact.positive, rtol=0.01, atol=0.1)
+
+
 @pytest.mark.parametrize("shape", [(3, 16), (3, 17, 15), (16,)])
 def test_regions_of_another_shape_are_refused(shape):
     with pytest.raises(ModelError, match=r"expected \(B, R, 16\)"):

@@ -36,8 +36,8 @@ def test_any_image_mode_becomes_rgb(mode):
         (np.zeros((4, 4), np.uint8), r"shape \(4, 4\)"),
         (np.zeros((3, 4, 4), np.uint8), r"shape \(3, 4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
-        (3, "a picture is a int"),
-        (None, "a picture is a NoneType"),
+        (3, "a picture is of type int"),
+        (None, "a picture is of type NoneType"),
         (Path("nowhere/at/all.jpg"), "nowhere"),
     ],
 )
@@ -55,6 +55,7 @@ def test_what_is_no_picture_is_refused(picture, message):
         (np.zeros((2, 2, 3), np.uint8), True),
         (np.zeros((5, 2, 2, 3), np.uint8), False),
         (["a.jpg"], False),
+        (np.array(["a.jpg", "b.jpg"]), False),
         (("a.jpg",), False),
     ],
 )
@@ -97,6 +98,11 @@ def test_unreadable_pictures_are_skipped_with_their_reason(photo, tmp_path):
     assert second.pixels is None
     with pytest.raises(DataError, match=r"empty\.jpg"):
         list(picture_batches([photo, empty], TinyBackbone().preprocess(), batch_size=2))
+
+
+def test_what_holds_no_pictures_is_refused():
+    with pytest.raises(DataError, match="pictures are of type int, expected one picture or several"):
+        list(picture_batches(3, TinyBackbone().preprocess(), batch_size=1))
 
 
 @pytest.mark.parametrize(

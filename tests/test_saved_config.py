@@ -49,6 +49,11 @@ def test_saved_models_are_recognised_even_when_damaged(tmp_path, text, recognise
     assert is_saved_model(tmp_path) is recognised
 
 
+def test_impossible_names_are_no_saved_models():
+    assert not is_saved_model(Path("a\0b"))
+    assert not is_saved_model(Path("a" * 5000))
+
+
 def test_binary_rubbish_is_not_recognised(tmp_path):
     (tmp_path / "config.json").write_bytes(bytes(range(256)))
     assert not is_saved_model(tmp_path)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dualcoop.backbones import create_backbone as create_backbone
+    from dualcoop.data.loading import load_dataset as load_dataset
     from dualcoop.model import DualCoOp as DualCoOp
     from dualcoop.prediction import Prediction as Prediction
     from dualcoop.prompts import PromptConfig as PromptConfig

@@ -169,7 +169,8 @@ class DualCoOpNetwork(nn.Module):
         """Positive and negative logits, each (B, M) or, with a subset, (B, K) (Eq. 5 and 6).
 
         Args:
-            regions: (B, R, D), as `encode_pixels` and `encode_images` return them.
+            regions: (B, R, D), as `encode_pixels` and `encode_images` return them; kept ones may be of lower
+                precision or elsewhere.
             class_subset: (K,), int64, indices of the classes wanted.
 
         Raises:
@@ -181,8 +182,10 @@ class DualCoOpNetwork(nn.Module):
                 f"encode_images returns them for {self.backbone.name}"
             )
         text = self.text_features(class_subset)
+        leading = text.positive if text.positive is not None else text.negative
+        assert leading is not None
         return dual_logits(
-            regions,
+            regions.to(leading),
             text.positive,
             text.negative,
             spatial_scale=self.spatial_scale,

@@ -39,7 +39,7 @@ class PictureBatch(NamedTuple):
 def is_single_picture(images: object) -> TypeGuard[Picture]:
     """Whether this is one picture rather than many."""
     if isinstance(images, np.ndarray):
-        return images.ndim < 4
+        return images.ndim < 4 and images.dtype.kind not in "OU"
     return isinstance(images, str | os.PathLike | Image.Image)
 
 
@@ -60,14 +60,19 @@ def open_picture(picture: Picture, *, draft_size: int | None = None) -> Image.Im
     if isinstance(picture, Image.Image):
         return to_rgb(picture)
     if not isinstance(picture, np.ndarray):
-        kind = f"{type(picture).__module__}.{type(picture).__qualname__}".removeprefix("builtins.")
-        raise DataError(f"a picture is a {kind}, expected a path, a PIL image or a uint8 array (H, W, 3)")
+        raise DataError(
+            f"a picture is {_kind(picture)}, expected a path, a PIL image or a uint8 array (H, W, 3)"
+        )
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise DataError(
             f"a picture is an array of shape {picture.shape} and dtype {picture.dtype}, expected RGB pixels "
             "(height, width, 3) as uint8 in 0 to 255"
         )
     return Image.fromarray(picture)
+
+
+def _kind(value: object) -> str:
+    return "of type " + f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def picture_batches(
@@ -95,7 +100,10 @@ def picture_batches(
         raise ConfigError(f"batch_size is {batch_size!r}, expected a whole number of at least 1")
     if on_error not in ON_ERROR:
         raise ConfigError(f"on_error is {on_error!r}, expected one of {', '.join(ON_ERROR)}")
-    remaining = iter(pictures)
+    try:
+        remaining = iter(pictures)
+    except TypeError as error:
+        raise DataError(f"pictures are {_kind(pictures)}, expected one picture or several") from error
     while batch := list(islice(remaining, batch_size)):
         errors: list[str | None] = []
         pixels: list[Tensor] = []

@@ -110,7 +110,7 @@ def is_saved_model(folder: Path) -> bool:
     """Whether a folder's config.json says that a model was saved there, damaged or not."""
     try:
         text = (folder / CONFIG_FILE).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (OSError, ValueError):
         return False
     try:
         values = json.loads(text)

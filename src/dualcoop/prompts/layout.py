@@ -98,13 +98,14 @@ class PromptLayout(nn.Module):
         bare = tokenize_prompts(backbone, names, classes)
         start, end = backbone.context_start, backbone.context_start + context_tokens
         kept = backbone.context_length - context_tokens
-        for row, name in enumerate(classes):
-            one_each = bool((tokens[row, start:end] == tokens[row, start]).all())
-            if not one_each or not torch.equal(tokens[row, end:], bare[row, start:kept]):
-                raise ConfigError(
-                    f"{context_tokens} placeholders before {name!r} do not stay {context_tokens} tokens with "
-                    f"the tokenizer of {backbone.name}, so its prompt cannot be laid out"
-                )
+        one_each = (tokens[:, start:end] == tokens[:, start : start + 1]).all(dim=1)
+        same_name = (tokens[:, end:] == bare[:, start:kept]).all(dim=1)
+        if not bool((one_each & same_name).all()):
+            name = classes[int((one_each & same_name).int().argmin())]
+            raise ConfigError(
+                f"{context_tokens} placeholders before {name!r} do not stay {context_tokens} tokens "
+                f"under the tokenizer of {backbone.name}, so its prompt cannot be laid out"
+            )
         end_positions = backbone.end_positions(tokens)
         embeddings = backbone.embed_tokens(tokens[:, : used_length(backbone, end_positions)]).detach()
         self.context_tokens = context_tokens
