@@ -59,7 +59,7 @@ def test_a_tower_without_mask_needs_the_padding(tokens: Tensor) -> None:
     tower = tower_of(no_causal_mask=True)
     assert not tower.causal_text
     embeddings = tower.token_embedding(tokens)
-    with pytest.raises(BackboneError, match="cut to 9 tokens.*needs all 20"):
+    with pytest.raises(BackboneError, match=r"cut to 9 tokens.*needs all 20"):
         tower(embeddings[:, :9], tower.end_positions(tokens))
 
 
@@ -67,7 +67,7 @@ def test_a_tower_without_mask_needs_the_padding(tokens: Tensor) -> None:
 def test_prompts_beyond_the_context_are_refused(changes: dict[str, Any]) -> None:
     tower = tower_of(**changes)
     embeddings = torch.zeros(1, LENGTH + 1, tower.width)
-    with pytest.raises(BackboneError, match="21 tokens long.*20"):
+    with pytest.raises(BackboneError, match=r"21 tokens long.*20"):
         tower(embeddings, torch.tensor([3]))
 
 

@@ -190,7 +190,7 @@ def test_towers_with_different_joint_spaces_are_refused() -> None:
         kind, embed_dim, image_size = "half", 16, 64
         grid_size = regions = pooled = pooling_parameters = None  # type: ignore[assignment]
 
-    with pytest.raises(BackboneError, match="16 dimensions.*32"):
+    with pytest.raises(BackboneError, match=r"16 dimensions.*32"):
         TwoTowerBackbone(
             name="odd", image=Half(), text=one.text, tokenizer=other.tokenizer, mean=one.mean, std=one.std
         )

@@ -1,5 +1,6 @@
 """Tiny random CLIP ResNets in the format of OpenAI's downloads: names, shapes and both kinds of file."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def random_state(
 
 
 def half_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As OpenAI stores it: convolutions, projections and attention weights in float16, the rest in float32."""
+    """As OpenAI stores it: convolutions, projections and attention weights in float16, the rest float32."""
     kept = (".bn", ".downsample.1", "ln_", "embedding", "logit_scale")
     return {
         name: value if any(part in name for part in kept) or not value.is_floating_point() else value.half()
@@ -129,7 +130,9 @@ def save_torchscript(state: dict[str, Tensor], path: Path) -> Path:
             node.register_parameter(leaf, nn.Parameter(value, requires_grad=False))
         else:
             node.register_buffer(leaf, value)
-    torch.jit.save(torch.jit.script(root), str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.save(torch.jit.script(root), str(path))
     return path
 
 

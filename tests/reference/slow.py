@@ -52,7 +52,7 @@ def convolution(state: State, name: str, x: Tensor, *, stride: int = 1, padding:
 
 
 def feature_map(state: State, images: Tensor) -> Tensor:
-    """CLIP's ResNet up to the attention pooling: three-layer stem, average pooling before strided convolutions."""
+    """CLIP's ResNet up to the attention pooling: three stem layers, average pooling instead of strides."""
     x = convolution(state, "visual.conv1", images, stride=2, padding=1)
     x = torch.relu(batch_norm(state, "visual.bn1", x))
     x = torch.relu(batch_norm(state, "visual.bn2", convolution(state, "visual.conv2", x, padding=1)))

@@ -1,6 +1,7 @@
 """Weights from local files: OpenAI's formats and open_clip's, read without running anything they contain."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         elif _is_torchscript(path):
-            content = torch.jit.load(str(path), map_location="cpu").state_dict()
+            with warnings.catch_warnings():
+                # OpenAI's files stay what they are, whatever becomes of TorchScript.
+                warnings.simplefilter("ignore", FutureWarning)
+                content = torch.jit.load(str(path), map_location="cpu").state_dict()
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
@@ -187,8 +191,7 @@ def _resnet_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
         "width": width,
         "image_size": side * 32,
         "patch_size": None,
-        # open_clip divides by this to get the heads of the pooling; small models have fewer than one per 64.
-        "head_width": min(HEAD_WIDTH, width * 32),
+        "head_width": HEAD_WIDTH,
     }
 
 

@@ -69,7 +69,7 @@ def _create(name_or_path: str | os.PathLike[str], pretrained: str | os.PathLike[
     if known is not None:
         return _from_open_clip(*known, pretrained)
     path = Path(name).expanduser()
-    if path.exists() or path.suffix in FILE_SUFFIXES:
+    if name and (path.exists() or path.suffix in FILE_SUFFIXES):
         return _from_path(path, pretrained)
     raise names.unknown_name(name)
 
