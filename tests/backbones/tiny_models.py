@@ -1,5 +1,7 @@
 """Tiny random open_clip models, one per supported family, with every tensor random."""
 
+import re
+import zlib
 from typing import Any
 
 import timm
@@ -107,11 +109,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def fake_siglip_tokenizer(texts: list[str], context_length: int) -> Tensor:
-    """Letters as tokens, no start token, an end token that is also the padding, silently cut: as SigLIP's."""
+    """As SigLIP's: no start token, an end token that is also the padding, no punctuation, silently cut.
+
+    Words are cut into pieces of four characters; each piece is a token, whatever stands before it.
+    """
     end = 1
     rows = []
     for text in texts:
-        ids = [2 + ord(letter) % 256 for letter in text.lower() if letter.isalnum() or letter == " "]
+        words = re.sub(r"[^\w\s]", "", text.lower().replace("_", " ")).split()
+        pieces = [word[start : start + 4] for word in words for start in range(0, len(word), 4)]
+        ids = [2 + zlib.crc32(piece.encode()) % 298 for piece in pieces]
         ids = [*ids[: context_length - 1], end]
         rows.append(ids + [end] * (context_length - len(ids)))
     return torch.tensor(rows)
