@@ -249,8 +249,9 @@ def _report_classes_without_positives(
 
 def _warn_about(problems: list[Problem], source: Path) -> None:
     first = "\n  ".join(str(problem) for problem in problems[:WARNED_PROBLEMS])
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     warnings.warn(
-        f"{source}: {len(problems)} problems, all in .problems; rows and images that cannot be used were "
+        f"{source}: {count}, all in .problems; rows and images that cannot be used were "
         f"left out (strict=True stops at the first problem).\n  {first}",
         DataWarning,
         stacklevel=4,

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dualcoop.errors import DataError
 
@@ -13,6 +13,17 @@ MAX_PIXELS = 128_000_000
 
 BACKGROUND = (255, 255, 255, 255)
 """What shows through the transparent parts of a picture."""
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation; ImageOps.exif_transpose would fail on blocks that it cannot write again."""
 
 DAMAGED_REMEDY = "Copy or download it again, or leave it out"
 
@@ -100,21 +111,33 @@ def to_rgb(image: Image.Image) -> Image.Image:
         DataError: when the image has a mode that Pillow cannot turn into RGB.
     """
     try:
-        image = ImageOps.exif_transpose(image)
-    # A damaged EXIF block must not cost a picture whose pixels are intact; it then stays as stored.
-    except Exception:
-        image = image.copy()
-    try:
-        if image.mode.startswith(("I", "F")):
-            return Image.fromarray(_eight_bits(image)).convert("RGB")
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
-        return image if image.mode == "RGB" else image.convert("RGB")
+        rgb = _without_alpha(image)
     except ValueError as error:
         raise DataError(
             f"a picture of mode {image.mode!r} cannot be turned into RGB ({error}). Save it as JPEG or PNG."
         ) from error
+    turn = UPRIGHT.get(_orientation(image))
+    rgb = rgb.copy() if turn is None else rgb.transpose(turn)
+    # Without its EXIF block the result is not turned a second time by whoever opens it next.
+    rgb.info = {}
+    return rgb
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(image)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # A damaged EXIF block must not cost a picture whose pixels are intact; it then stays as stored.
+    except Exception:
+        return 1
 
 
 def _eight_bits(image: Image.Image) -> np.ndarray:

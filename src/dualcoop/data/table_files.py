@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,21 +134,18 @@ def _read_separated(path: Path, text: str, log: ProblemLog, key_columns: Sequenc
 
     def rows() -> Iterator[tuple[int, Sequence[str]]]:
         for row, cells in _chain(first, records):
+            if not any(cell.strip() for cell in cells):
+                continue
             while len(cells) > len(columns) and not cells[-1].strip():
                 cells.pop()
             if len(cells) == len(columns):
                 yield row, cells
-            elif any(cell.strip() for cell in cells):
-                more = len(cells) > len(columns)
-                log.report(
-                    path,
-                    row,
-                    cells[0],
-                    f"the row has {len(cells)} cells, the header has {len(columns)}",
-                    f'Put cells that hold a {separator!r} between double quotes: "dog{separator}cat"'
-                    if more
-                    else "Fill the missing cells, or leave them empty between separators",
-                )
+                continue
+            reason = f"the row has {len(cells)} cells, the header has {len(columns)}"
+            remedy = "Fill the missing cells, or leave them empty between separators"
+            if len(cells) > len(columns):
+                remedy = f'Put cells that hold a {separator!r} between double quotes: "dog{separator}cat"'
+            log.report(path, row, cells[0], reason, remedy)
 
     return Table(str(path), columns, rows())
 
@@ -177,7 +175,8 @@ def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
 
 
 def _separator(text: str, key_columns: Sequence[str]) -> str:
-    header = text.lstrip("\r\n").splitlines()[0]
+    # Not splitlines(): a column name may hold the Unicode line separators that it splits at.
+    header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
 
     def fitness(separator: str) -> tuple[bool, int]:
         names = [name.strip().strip('"').strip().casefold() for name in header.split(separator)]
