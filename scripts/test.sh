@@ -16,7 +16,8 @@ if [[ ! -x "$venv/bin/python" ]] || ! "$venv/bin/python" -m pip --version >/dev/
     # Debian's python3 comes without ensurepip; there the pip beside it fills the environment.
     "$python" -m venv "$venv" 2>/dev/null || {
         "$python" -m venv --clear --without-pip "$venv"
-        "$python" -m pip --python "$venv/bin/python" install --quiet pip
+        packages="$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+        "$python" -m pip install --quiet --target "$packages" pip
     }
 fi
 
