@@ -201,6 +201,13 @@ def test_changed_contexts_are_noticed(change):
     torch.testing.assert_close(fresh, model.prompts.text_features(model.backbone).positive)
 
 
+def test_other_templates_are_noticed():
+    model = network(TemplateConfig())
+    stale = model.text_features().positive
+    model.prompts = network(TemplateConfig("{}", None)).prompts
+    assert not torch.allclose(stale, model.text_features().positive)
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
 @pytest.mark.parametrize("options", [{"foreach": True}, {"foreach": False}, {"fused": True}])
 def test_optimizer_steps_are_noticed(images, labels, optimizer, options):

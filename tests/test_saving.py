@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import dualcoop.backbones
@@ -324,6 +327,33 @@ def test_senseless_edits_of_the_configuration_are_refused(saved, change, message
     edit(saved, change)
     with pytest.raises(ModelError, match=message):
         load(saved)
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("intact")
+    trained().save_pretrained(folder)
+    return folder
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_damage_to_the_configuration_is_refused_or_harmless(intact, data):
+    content = (intact / "config.json").read_bytes()
+    position = data.draw(st.integers(0, len(content)))
+    removed = data.draw(st.integers(0, 12))
+    inserted = data.draw(st.binary(max_size=6))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(intact / "model.safetensors", folder)
+        damaged = content[:position] + inserted + content[position + removed :]
+        (Path(folder) / "config.json").write_bytes(damaged)
+        try:
+            model = load(folder, aggregation="softmax", image_size=32)
+        except ModelError:
+            return
+    contexts = dict(model.prompts.named_parameters())
+    assert torch.equal(contexts["positive_context"], load(intact).prompts.positive_context)
+    assert model.classes == CLASSES
 
 
 def finetuned():
