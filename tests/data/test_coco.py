@@ -201,3 +201,17 @@ def test_files_that_are_no_annotations_say_why(tmp_path, text, reason):
     (tmp_path / "mine.json").write_text(text)
     with pytest.raises(DataError, match=f"mine\\.json: {reason}"):
         quiet(tmp_path / "mine.json")
+
+
+def test_a_test_file_of_ones_own_makes_way_for_val(coco):
+    folder = coco()
+    (folder / "annotations" / "instances_test2014.json").write_text("{")
+    assert quiet(folder).test.names == ("v.jpg",)
+
+
+def test_a_test_file_of_ones_own_is_for_testing_without_val(coco):
+    folder = coco()
+    place = folder / "annotations"
+    (place / "instances_val2014.json").rename(place / "instances_test2014.json")
+    (folder / "val2014").rename(folder / "test2014")
+    assert quiet(folder).test.paths == (folder / "test2014" / "v.jpg",)

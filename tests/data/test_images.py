@@ -252,3 +252,27 @@ def test_to_rgb_leaves_its_argument_as_it_is():
     plain = Image.new("RGB", (4, 4))
     to_rgb(plain).putpixel((0, 0), (9, 9, 9))
     assert plain.getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_a_mode_without_a_way_to_rgb_is_named():
+    with pytest.raises(DataError, match=r"mode 'La' cannot be turned into RGB .* Save it as JPEG or PNG"):
+        to_rgb(Image.new("La", (4, 4)))
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "locked.png")
+    # The superuser may read everything, so the refusal is put in place of the real one.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(DataError, match=r"locked\.png: there is no permission to read the file"):
+        open_image(tmp_path / "locked.png")
+
+
+def test_a_lack_of_memory_is_named(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "large.png")
+
+    def out_of_memory(image):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", out_of_memory)
+    with pytest.raises(DataError, match=r"large\.png: there is not enough memory to decode the picture"):
+        open_image(tmp_path / "large.png")

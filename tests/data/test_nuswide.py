@@ -201,3 +201,12 @@ def test_pickled_arrays_are_refused(matrices):
     np.save(root / "formatted_train_images.npy", np.array(["a.jpg", None], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"formatted_train_images\.npy: it cannot be read without pickle"):
         quiet(root)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "the file is empty"), (b"actor\\caf\xe9.jpg", "the file is not UTF-8")]
+)
+def test_lists_that_cannot_be_read_are_named(nuswide, content, reason):
+    (nuswide / "ImageList" / "TrainImagelist.txt").write_bytes(content)
+    with pytest.raises(DataError, match=rf"TrainImagelist\.txt: {reason}"):
+        quiet(nuswide)

@@ -203,3 +203,13 @@ def test_a_data_frame_without_rows_is_refused():
 def test_json_text_is_not_confused_by_a_byte_order_mark(tmp_path):
     file = write(tmp_path, json.dumps({"image": "a.jpg"}), "labels.jsonl", encoding="utf-8-sig")
     assert read(file)[1] == [(1, ["a.jpg"])]
+
+
+def test_a_parquet_file_damaged_inside_names_the_row(tmp_path):
+    file = tmp_path / "labels.parquet"
+    pd.DataFrame({"image": [f"{row}.jpg" for row in range(1000)]}).to_parquet(file, compression="gzip")
+    content = bytearray(file.read_bytes())
+    content[40:200] = bytes(160)
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"labels\.parquet, row 1: the file is damaged .* Write it again"):
+        read(file)

@@ -151,3 +151,15 @@ def test_lists_that_are_missing_are_named(voc):
 def test_annotations_without_any_object_are_refused(voc):
     with pytest.raises(DataError, match="Annotations: no annotation names an object"):
         quiet(voc({"1": []}, trainval=["1"]))
+
+
+def test_train_alone_is_for_training(voc):
+    data = quiet(voc(OBJECTS, train=["000001", "000003"]))
+    assert [(name, len(part)) for name, part in data.parts()] == [("train", 2)]
+
+
+def test_a_wrong_format_is_told_by_its_loader(voc):
+    root = voc(OBJECTS, trainval=["000001"])
+    assert quiet(root, format="voc").train.names == ("000001.jpg",)
+    with pytest.raises(DataError, match="instances_train2014"):
+        quiet(root, format="coco")

@@ -124,8 +124,6 @@ def _slim(record: dict[str, Any]) -> Any:
 
 
 def _read_instances(path: Path) -> _Instances:
-    if not path.is_file():
-        raise DataError(f"{path}: the annotation file is missing. Check the name.")
     try:
         content = json.loads(path.read_bytes(), object_hook=_slim)
     except (ValueError, RecursionError) as error:
@@ -218,6 +216,4 @@ def _image_folder(file: Path, part: str, images: Path | None, path: Path, names:
     for place in candidates:
         if any((place / name).is_file() for name in names[:TRIED_NAMES]):
             return place
-    if not candidates:
-        raise DataError(f"{images}: the folder of the images is missing. Check the name.")
     return candidates[0]

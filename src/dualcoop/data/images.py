@@ -23,7 +23,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each EXIF orientation; ImageOps.exif_transpose would fail on blocks that it cannot write again."""
+"""What undoes each EXIF orientation. ImageOps.exif_transpose also rewrites the block, which may fail."""
 
 DAMAGED_REMEDY = "Copy or download it again, or leave it out"
 
