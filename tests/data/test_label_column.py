@@ -51,6 +51,13 @@ def test_an_absent_column_makes_the_rest_unknown_without_a_warning(table):
     np.testing.assert_array_equal(data.train.labels, expected)
 
 
+def test_an_absent_column_that_nobody_filled_in_is_pointed_out(table):
+    file = table("image,labels,absent\na.jpg,dog,\nb.jpg,cat,\n")
+    with pytest.warns(DataWarning, match=r"no label is known to be absent\. .*unlisted='absent'"):
+        data = load_dataset(file)
+    np.testing.assert_array_equal(data.train.labels, [[0, 1], [1, 0]])
+
+
 def test_a_row_that_nobody_filled_in_is_unknown_rather_than_without_labels(table):
     file = table(HEADER + "a.jpg,dog\nb.jpg,\nc.jpg,cat\n")
     with pytest.warns(DataWarning, match="except in 1 rows whose labels cell is empty"):

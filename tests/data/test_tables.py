@@ -98,6 +98,14 @@ def test_repeated_rows_are_kept_once_and_reported(table):
     ]
 
 
+def test_two_spellings_of_one_file_are_found_out(table, tmp_path):
+    file = table(f"image,labels\na.jpg,dog\n{tmp_path / 'a.jpg'},dog\n")
+    data = quiet(file)
+    assert data.train.names == ("a.jpg",)
+    assert "row 3" in messages(data)[0]
+    assert "the image is listed already, in train, row 2, which is kept" in messages(data)[0]
+
+
 def test_repeated_rows_that_disagree_are_all_left_out(table):
     file = table("image,dog,cat\na.jpg,1,0\nb.jpg,1,1\na.jpg,0,0\n")
     data = quiet(file)

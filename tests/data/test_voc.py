@@ -132,7 +132,13 @@ def test_images_without_a_readable_annotation_are_reported(voc, text, reason):
 
 def test_an_image_listed_twice_is_reported(voc):
     data = quiet(voc(OBJECTS, trainval=["000001", "000001"], test=["000003"]))
-    assert "row 2 (000001): the row repeats row 1" in str(data.problems[0])
+    assert "row 2 (000001.jpg): the image is listed already, in train, row 1" in str(data.problems[0])
+
+
+def test_an_image_of_both_parts_stays_out_of_the_test(voc):
+    data = quiet(voc(OBJECTS, trainval=["000001"], test=["000003", "000001"]))
+    assert data.test.names == ("000003.jpg",)
+    assert "row 2 (000001.jpg): the image is listed already, in train, row 1" in str(data.problems[0])
 
 
 def test_other_image_formats_are_found_by_the_annotation(voc, photos):

@@ -120,8 +120,9 @@ def assemble(
         ConfigError: for fractions that make no sense, or that would replace a part which is there already.
     """
     parts: dict[str, LabelledImages] = {}
+    places: dict[Path, str] = {}
     for raw_part in raw.parts:
-        part, indices = _existing_images(raw_part, raw.classes, log)
+        part, indices = _existing_images(raw_part, raw.classes, places, log)
         if check_images:
             part = _decodable_images(part, raw_part, indices, log, max_pixels, workers, progress)
         parts[raw_part.split] = part
@@ -147,18 +148,29 @@ def assemble(
 
 
 def _existing_images(
-    part: RawPart, classes: tuple[str, ...], log: ProblemLog
+    part: RawPart, classes: tuple[str, ...], places: dict[Path, str], log: ProblemLog
 ) -> tuple[LabelledImages, list[int]]:
-    """The images whose files are there, and their positions in the raw part."""
+    """The images whose files are there, each once, and their positions in the raw part.
+
+    `places` says where each file was listed first; it is filled on.
+    """
     folder = ImageFolder(part.folder)
     paths, kept = [], []
     for index, name in enumerate(part.names):
+        row = part.rows[index]
         try:
-            paths.append(folder.locate(name))
-            kept.append(index)
+            path = folder.locate(name)
         except ImageError as error:
             reason = f"{error.reason} (looked for {error.path})"
-            log.report(part.source, part.rows[index], name, reason, error.remedy)
+            log.report(part.source, row, name, reason, error.remedy)
+            continue
+        if path in places:
+            reason = f"the image is listed already, {places[path]}, which is kept"
+            log.report(part.source, row, name, reason, "Delete one of the two")
+            continue
+        places[path] = f"in {part.split}" if row is None else f"in {part.split}, row {row}"
+        paths.append(path)
+        kept.append(index)
     return LabelledImages(tuple(paths), part.labels[kept], classes, part.folder), kept
 
 

@@ -151,6 +151,14 @@ def _unlisted(
         return [False] * len(rows), ["a label that is not listed counts as unknown"]
     if options.unlisted == "absent":
         return [True] * len(rows), ["a label that is not listed counts as absent"]
+    if has_absent_column and any(row.present for row in rows) and not any(row.absent for row in rows):
+        warnings.warn(
+            f"{source}: its column of absent labels is empty, and a label that is not listed counts as "
+            "unknown, so no label is known to be absent. If unlisted means absent, pass unlisted='absent'; to "
+            "keep this reading without the warning, pass unlisted='unknown'.",
+            DataWarning,
+            stacklevel=2,
+        )
     if has_absent_column:
         return [False] * len(rows), ["a label in neither the labels nor the absent column counts as unknown"]
     blank = sum(not row.annotated for row in rows)

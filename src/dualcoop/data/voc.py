@@ -127,13 +127,8 @@ def _identifiers(file: Path) -> list[tuple[int, str]]:
 
 def _read_part(root: Path, file: Path, log: ProblemLog) -> list[tuple[int, str, _Objects]]:
     entries = []
-    seen: dict[str, int] = {}
     for row, ident in _identifiers(file):
         annotation = root / "Annotations" / f"{ident}.xml"
-        if ident in seen:
-            log.report(file, row, ident, f"the row repeats row {seen[ident]}", "Delete one of the two")
-            continue
-        seen[ident] = row
         try:
             entries.append((row, ident, _read_objects(annotation)))
         except FileNotFoundError:
