@@ -13,6 +13,7 @@ AUGMENTATIONS = ("none", "flip", "published")
 FINETUNE = ("none", "pooling", "backbone")
 SELECT = ("last", "best")
 PRECISIONS = ("float32", "bfloat16")
+STEPS_PER_EPOCH, SMALLEST_BATCH, LARGEST_BATCH = 16, 32, 512
 # 0.03 per known pair at the published setting of COCO: batch 32, 80 classes, half of the labels known.
 PUBLISHED_LOSS_WEIGHT = 0.03
 NORMALISED_LOSS_WEIGHT = PUBLISHED_LOSS_WEIGHT * 32 * 80 / 2
@@ -25,7 +26,8 @@ class TrainingArguments:
     Attributes:
         output_dir: where the run writes everything it knows; None keeps it in memory.
         epochs: passes over the training images.
-        batch_size: images per step. The text tower's cost does not depend on it.
+        batch_size: images per step; None takes about 16 steps per epoch, with 32 to 512 images each. The text
+            tower's cost, most of a step, does not depend on it.
         optimizer: "adamw", or "sgd" as published.
         learning_rate: of the contexts.
         weight_decay: of the contexts; decoupled with AdamW.
@@ -60,7 +62,7 @@ class TrainingArguments:
 
     output_dir: Path | None = None
     epochs: int = 20
-    batch_size: int = 32
+    batch_size: int | None = None
     optimizer: str = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
@@ -101,10 +103,10 @@ class TrainingArguments:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
-        least_values = {"epochs": 0, "batch_size": 1, "views": 0, "seed": 0, "checkpoint_every": 1}
+        least_values = {"epochs": 0, "views": 0, "seed": 0, "checkpoint_every": 1}
         for name, least in least_values.items():
             _check_whole(name, getattr(self, name), least)
-        for name in ("class_sample", "patience"):
+        for name in ("batch_size", "class_sample", "patience"):
             if getattr(self, name) is not None:
                 _check_whole(name, getattr(self, name), 1)
         for name in ("learning_rate", "backbone_learning_rate"):
@@ -134,6 +136,12 @@ class TrainingArguments:
             )
         if self.resume and self.output_dir is None:
             raise ConfigError("resume needs the output_dir of the run to go on with")
+
+    def images_per_step(self, images: int) -> int:
+        """`batch_size`, or what suits a training set of this many images."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return min(max(-(-images // STEPS_PER_EPOCH), SMALLEST_BATCH), LARGEST_BATCH)
 
     @property
     def effective_loss_weight(self) -> float:

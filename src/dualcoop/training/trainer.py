@@ -272,9 +272,8 @@ class Trainer:
         draw = np.random.default_rng((arguments.seed, 1, epoch))
         source.start_epoch(epoch)
         total, known = 0.0, 0
-        for rows in np.split(
-            draw.permutation(len(labels)), range(arguments.batch_size, len(labels), arguments.batch_size)
-        ):
+        size = arguments.images_per_step(len(labels))
+        for rows in np.split(draw.permutation(len(labels)), range(size, len(labels), size)):
             subset = self._class_subset(draw)
             chosen = labels[rows] if subset is None else labels[rows][:, subset.numpy()]
             batch_labels = torch.from_numpy(chosen)
