@@ -165,13 +165,16 @@ class DualCoOpNetwork(nn.Module):
             return self.backbone.encode_pooled(images)[:, None]
         return self.backbone.encode_regions(images)
 
-    def logits_from_regions(self, regions: Tensor, class_subset: Tensor | None = None) -> DualLogits:
+    def logits_from_regions(
+        self, regions: Tensor, class_subset: Tensor | None = None, *, text: TextFeatures | None = None
+    ) -> DualLogits:
         """Positive and negative logits, each (B, M) or, with a subset, (B, K) (Eq. 5 and 6).
 
         Args:
             regions: (B, R, D), as `encode_pixels` and `encode_images` return them; kept ones may be of lower
                 precision or elsewhere.
             class_subset: (K,), int64, indices of the classes wanted.
+            text: features that `text_features` gave for the same classes, where the caller has them.
 
         Raises:
             ModelError: for regions of another shape.
@@ -181,7 +184,8 @@ class DualCoOpNetwork(nn.Module):
                 f"regions are {tuple(regions.shape)}, expected (B, R, {self.backbone.embed_dim}) as "
                 f"encode_images returns them for {self.backbone.name}"
             )
-        text = self.text_features(class_subset)
+        if text is None:
+            text = self.text_features(class_subset)
         leading = text.positive if text.positive is not None else text.negative
         assert leading is not None
         return dual_logits(
