@@ -4,9 +4,9 @@
     apt-get download wordnet-base && dpkg -x wordnet-base_*.deb wordnet     # WordNet 3.0 (Debian)
     python -m scripts.build_lite --wordnet wordnet/usr/share/wordnet
 
-No image is read. The recipe: (1) the classifier rows of EfficientNet-Lite2 span the joint space; (2) kernel ridge
-regression from all-MiniLM-L6-v2's sentence embeddings to these rows is the teacher; (3) the teacher is distilled
-into a small causal transformer of CLIP's shape.
+No image is read. The recipe: (1) the classifier rows of EfficientNet-Lite2 span the joint space; (2) kernel
+ridge regression from all-MiniLM-L6-v2's sentence embeddings to these rows is the teacher; (3) the teacher is
+distilled into a small causal transformer of CLIP's shape.
 """
 
 import argparse
@@ -33,12 +33,16 @@ ASSETS = Path(__file__).resolve().parents[2] / "src" / "dualcoop" / "backbones" 
 
 def main() -> None:
     """Run all stages and write the weights."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--wordnet", type=Path, required=True, help="folder with WordNet 3.0's data.noun")
     parser.add_argument("--output", type=Path, default=ASSETS / "lite.safetensors")
     parser.add_argument("--dimension", type=int, default=512, help="D, dimension of the joint space")
     parser.add_argument("--steps", type=int, default=1800)
-    parser.add_argument("--work", type=Path, default=Path("build/lite"), help="keeps embeddings for a second run")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/lite"), help="keeps embeddings for a second run"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
@@ -69,7 +73,8 @@ def main() -> None:
 
     corpus = build_corpus(synsets, options.seed)
     as_prompts = [
-        text if index in corpus.sentences else f"a photo of a {text}." for index, text in enumerate(corpus.texts)
+        text if index in corpus.sentences else f"a photo of a {text}."
+        for index, text in enumerate(corpus.texts)
     ]
     student_targets = teacher(embed(as_prompts))
     senses = Counter(name.lower() for synset in synsets.values() for name in synset.names)
@@ -79,7 +84,9 @@ def main() -> None:
     tokenizer = SimpleTokenizer()
     tower = build_tower(options.dimension, initial_word_embeddings(sentence_model, tokenizer))
     distil(
-        tower, Batches(corpus, student_targets, sense_counts, tokenizer, options.seed), Schedule(options.steps)
+        tower,
+        Batches(corpus, student_targets, sense_counts, tokenizer, options.seed),
+        Schedule(options.steps),
     )
 
     tensors = {f"text.{name}": value.half() for name, value in tower.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Distils the teacher into the causal text tower, made robust to learned contexts and taught what "without" means."""
+"""Distils the teacher into the causal tower, robust to learned contexts and aware of what "without" means."""
 
 import random
 import time
@@ -145,6 +145,8 @@ def distil(tower: TextTower, batches: Batches, schedule: Schedule, log_every: in
         scheduler.step()
         running += loss.item()
         if step % log_every == 0:
-            print(f"step {step} loss {running / log_every:.4f} {time.perf_counter() - start:.0f} s", flush=True)
+            print(
+                f"step {step} loss {running / log_every:.4f} {time.perf_counter() - start:.0f} s", flush=True
+            )
             running = 0.0
     tower.eval()

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from dualcoop.backbones.text import TextTower
 
-TEXT_CONFIG: dict[str, Any] = {"context_length": 77, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 4}
+TEXT_CONFIG: dict[str, Any] = {
+    "context_length": 77,
+    "vocab_size": 49408,
+    "width": 256,
+    "heads": 4,
+    "layers": 4,
+}
 EMBEDDING_STD = 0.05
 
 

@@ -1,4 +1,4 @@
-"""The texts that the text tower learns from: ImageNet names, WordNet nouns and glosses, nouns with adjectives."""
+"""What the text tower learns from: ImageNet names, WordNet nouns and glosses, nouns with adjectives."""
 
 import random
 from collections.abc import Mapping
@@ -12,12 +12,16 @@ from scripts.build_lite.wordnet import Synset
 VISIBLE = {5, 6, 8, 13, 14, 15, 17, 18, 19, 20, 27, 11, 4}
 # plants and animals are mostly Latin names
 LATIN = {5, 20}
+# fmt: off
 ADJECTIVES = (
-    "red green blue yellow white black brown grey orange pink wooden metal plastic glass stone old new young small "
-    "large big tiny long round empty full open broken wet dry dirty clean beautiful bright dark cute wild fresh ripe "
-    "cooked sliced running sitting standing flying sleeping parked crowded sunny snowy toy striped furry colourful "
-    "tall ancient modern"
-).split()
+    "red", "green", "blue", "yellow", "white", "black", "brown", "grey", "orange", "pink",
+    "wooden", "metal", "plastic", "glass", "stone", "old", "new", "young", "small", "large", "big",
+    "tiny", "long", "round", "empty", "full", "open", "broken", "wet", "dry", "dirty", "clean",
+    "beautiful", "bright", "dark", "cute", "wild", "fresh", "ripe", "cooked", "sliced", "running",
+    "sitting", "standing", "flying", "sleeping", "parked", "crowded", "sunny", "snowy", "toy",
+    "striped", "furry", "colourful", "tall", "ancient", "modern",
+)
+# fmt: on
 POSITIVE_TEMPLATES = (
     "{}",
     "{}.",
@@ -67,7 +71,7 @@ def build_corpus(synsets: Mapping[str, Synset], seed: int) -> Corpus:
         for name in synset.names:
             lower = name.lower()
             proper = name != lower
-            keep = visible and not proper or draw.random() < (0.1 if proper or not visible else 1.0)
+            keep = (visible and not proper) or draw.random() < (0.1 if proper or not visible else 1.0)
             if synset.lexicographer in LATIN and proper:
                 keep = draw.random() < 0.1
             if keep and lower not in seen:
@@ -77,8 +81,11 @@ def build_corpus(synsets: Mapping[str, Synset], seed: int) -> Corpus:
     names = list(nouns)
     common = [name for name in names if " " not in name and len(name) < 9]
     compounds = dict.fromkeys(
-        f"{draw.choice(ADJECTIVES)} {draw.choice(common if draw.random() < 0.6 else known)}" for _ in range(15000)
+        f"{draw.choice(ADJECTIVES)} {draw.choice(common if draw.random() < 0.6 else known)}"
+        for _ in range(15000)
     )
     texts = [*known, *names, *compounds, *sentences]
     ends = [len(known), len(known) + len(names), len(known) + len(names) + len(compounds), len(texts)]
-    return Corpus(texts, range(ends[0]), range(ends[0], ends[1]), range(ends[1], ends[2]), range(ends[2], ends[3]))
+    return Corpus(
+        texts, range(ends[0]), range(ends[0], ends[1]), range(ends[1], ends[2]), range(ends[2], ends[3])
+    )

@@ -48,6 +48,10 @@ class RegionFeatures:
         """Features of some images, one view of each: (b, R, D), float32, on the CPU."""
         return torch.from_numpy(self._values[rows, views]).float()
 
+    def subset(self, rows: np.ndarray) -> "RegionFeatures":
+        """The features at some rows, (n,), in that order."""
+        return RegionFeatures(self._values[rows], self.kept[rows], self.problems)
+
     def global_regions(self) -> np.ndarray:
         """The mean region of each image's first view, (n, D), float32."""
         return self._values[:, 0, 0].astype(np.float32)

@@ -1,0 +1,74 @@
+"""The methods that are compared, on the same features and masks: each gives scores of the test images."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dualcoop import DualCoOp, PromptConfig, Trainer, TrainingArguments
+from dualcoop.baselines import LinearProbe
+from dualcoop.data.masks import LabelMask
+from dualcoop.functional import probabilities
+from dualcoop.network import DualCoOpNetwork
+from dualcoop.training.features import RegionFeatures
+from experiments.photographs import ZERO_SHOT, Photographs
+
+CLASS_SPECIFIC = PromptConfig(class_specific=True)
+SHARED = PromptConfig(class_specific=False)
+SCORE_BATCH = 64
+
+
+def scores(model: DualCoOpNetwork, features: RegionFeatures) -> np.ndarray:
+    """Probabilities of all images, (N, M)."""
+    parts = []
+    with torch.no_grad():
+        for rows in np.split(np.arange(len(features)), range(SCORE_BATCH, len(features), SCORE_BATCH)):
+            parts.append(probabilities(model.logits_from_regions(features.batch(rows))).numpy())
+    return np.concatenate(parts)
+
+
+def zero_shot(photographs: Photographs) -> np.ndarray:
+    """Positive prompt "a photo of a {}." alone, no training."""
+    model = DualCoOp(
+        photographs.backbone, photographs.train.classes, ZERO_SHOT, image_size=photographs.image_size
+    )
+    return scores(model, photographs.test_features)
+
+
+def linear(photographs: Photographs, mask: LabelMask, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Logistic regression per class on the mean region; C chosen on held-out training images."""
+    labels = mask.apply(photographs.train).labels
+    features = photographs.train_features.global_regions()
+    fit, choose = photographs.validation_rows(seed)
+    probe = LinearProbe(refit=True).fit(features[fit], labels[fit], features[choose], labels[choose])
+    found = {"C": probe.C_, "validation_mAP": {str(c): value for c, value in probe.validation_map_.items()}}
+    return probe.decision_function(photographs.test_features.global_regions()), found
+
+
+def dualcoop(
+    photographs: Photographs,
+    mask: LabelMask,
+    seed: int,
+    prompts: PromptConfig,
+    arguments: TrainingArguments,
+    folder: Path | None,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Prompts trained on all training images with the labels that the mask leaves, last epoch."""
+    data = mask.apply(photographs.train)
+    model = DualCoOp(
+        photographs.backbone,
+        data.classes,
+        replace(prompts, seed=seed),
+        image_size=photographs.image_size,
+    )
+    result = Trainer(
+        model,
+        replace(arguments, seed=seed, output_dir=folder),
+        train=data,
+        mask=mask,
+        source={"data": photographs.name},
+        train_features=photographs.train_features,
+    ).train()
+    return scores(model, photographs.test_features), {"training_seconds": result.seconds}

@@ -1,0 +1,93 @@
+"""Writes the tables of results into README.md, docs/results.md and the model card of lite.
+
+python -m experiments.tables --results results
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+TITLES = {
+    "zero-shot": "zero-shot, no labels",
+    "linear": "linear classifier per class",
+    "shared": "DualCoOp, shared prompts",
+    "class-specific": "DualCoOp, class-specific prompts",
+}
+COMMANDS = """Commands, with the photographs' folder as `DATA`:
+`python -m experiments.partial_labels --data DATA`, `python -m experiments.zero_shot --data DATA`,
+`python -m experiments.tables`."""
+
+
+def main() -> None:
+    """Fill the marked places."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    options = parser.parse_args()
+    runs = [json.loads(line) for line in (options.results / "partial_labels.jsonl").read_text().splitlines()]
+    partial = partial_label_table(runs)
+    unseen = zero_shot_table(json.loads((options.results / "zero_shot.json").read_text())["rows"])
+    for path in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+        fill(path, "results", f"{partial}\n\n{unseen}\n\n{COMMANDS}")
+    card = ROOT / "src" / "dualcoop" / "backbones" / "assets" / "MODEL_CARD.md"
+    fill(card, "measurements", partial)
+
+
+def partial_label_table(runs: list[dict[str, Any]]) -> str:
+    """Mean and range over the seeds, mAP in percent."""
+    values: dict[tuple[str, str, float], list[float]] = defaultdict(list)
+    for run in runs:
+        values[run["data"], run["method"], run["known_fraction"]].append(run["mAP"])
+    sets = sorted({run["data"] for run in runs})
+    fractions = sorted({run["known_fraction"] for run in runs if run["known_fraction"]})
+    head = ["known labels", *(f"{name} {fraction:.0%}" for name in sets for fraction in fractions)]
+    lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
+    for method, title in TITLES.items():
+        cells = []
+        for name in sets:
+            for fraction in fractions:
+                found = values.get((name, method, fraction)) or values.get((name, method, 0.0)) or []
+                cells.append(spread(found))
+        lines.append(_line([title, *cells]))
+    return "\n".join(lines)
+
+
+def zero_shot_table(rows: list[dict[str, Any]]) -> str:
+    """P, R and F1 at 3 and mAP, mean and range over the seeds."""
+    keys = ("P@3", "R@3", "F1@3", "mAP")
+    values: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        values[row["protocol"], row["method"]].append(row)
+    lines = [_line(["COCO 48 seen / 17 unseen", *keys]), _line(["---"] + ["---:"] * len(keys))]
+    for (protocol, method), found in values.items():
+        cells = [spread([row[key] for row in found]) for key in keys]
+        lines.append(_line([f"{protocol}, {TITLES[method]}", *cells]))
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and the range where there are several seeds."""
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{mean(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+
+
+def fill(path: Path, marker: str, content: str) -> None:
+    """Replace what stands between `<!-- marker:begin -->` and `<!-- marker:end -->`."""
+    begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
+    before, _, rest = path.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{content}\n{end}{after}")
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()
