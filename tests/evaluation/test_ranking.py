@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torchmetrics.functional.classification import multilabel_average_precision
@@ -126,6 +126,7 @@ def test_another_convention_is_refused_by_name():
 
 
 @given(seed=st.integers(0, 10_000), levels=st.sampled_from([None, 3]), known=st.sampled_from([1.0, 0.4]))
+@settings(deadline=None, max_examples=50)
 def test_neither_the_order_of_images_nor_the_scale_of_scores_matters(seed, levels, known):
     scores, labels = random_case(seed, images=20, classes=3, known=known, levels=levels)
     order = np.random.default_rng(seed + 1).permutation(len(scores))
