@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
@@ -36,6 +36,7 @@ def test_context_starts_behind_a_start_token() -> None:
     assert PromptTokenizer(fake_siglip_tokenizer, 12).context_start == 0
 
 
+@settings(deadline=None, max_examples=40)
 @given(words=st.integers(1, 30))
 def test_clip_takes_what_fits_and_refuses_the_rest(words: int) -> None:
     tokenizer = PromptTokenizer(CLIP, 16)
@@ -47,6 +48,7 @@ def test_clip_takes_what_fits_and_refuses_the_rest(words: int) -> None:
             tokenizer(["cat", text])
 
 
+@settings(deadline=None, max_examples=40)
 @given(words=st.integers(0, 30))
 def test_an_end_token_that_is_also_the_padding_does_not_hide_a_cut(words: int) -> None:
     tokenizer = PromptTokenizer(fake_siglip_tokenizer, 12)
@@ -58,6 +60,7 @@ def test_an_end_token_that_is_also_the_padding_does_not_hide_a_cut(words: int) -
             tokenizer([text])
 
 
+@settings(deadline=None, max_examples=40)
 @given(letters=st.integers(0, 30))
 def test_a_start_token_tokenizer_refuses_what_it_would_cut(letters: int) -> None:
     tokenizer = PromptTokenizer(start_token_tokenizer, 12)
