@@ -3,12 +3,15 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask, label_draws, partial_label_mask
 from dualcoop.errors import ConfigError, DataError
+
+# A busy machine must not fail a test by its pace.
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 names = st.lists(
     st.integers(0, 999).map(lambda number: f"{number}.jpg"), unique=True, min_size=1, max_size=12
@@ -24,6 +27,7 @@ def fully_labelled(images=200, classes=50):
     )
 
 
+@steady
 @given(names, class_names, seeds, st.randoms(use_true_random=False))
 def test_the_draw_of_a_label_does_not_depend_on_the_order_or_the_company(images, classes, seed, shuffle):
     draws = label_draws(images, classes, seed)
@@ -36,6 +40,7 @@ def test_the_draw_of_a_label_does_not_depend_on_the_order_or_the_company(images,
     np.testing.assert_array_equal(other, draws[np.ix_(rows, columns)])
 
 
+@steady
 @given(names, class_names, seeds, st.floats(0.01, 1), st.floats(0.01, 1))
 def test_a_larger_fraction_keeps_all_that_a_smaller_one_does(images, classes, seed, one, other):
     data = LabelledImages.from_arrays(images, -np.ones((len(images), len(classes))), classes)
@@ -43,6 +48,7 @@ def test_a_larger_fraction_keeps_all_that_a_smaller_one_does(images, classes, se
     assert not (small & ~large).any()
 
 
+@steady
 @given(names, class_names, seeds, st.floats(0.01, 1), st.data())
 def test_applying_a_mask_only_takes_labels_away(images, classes, seed, fraction, source):
     size = len(images) * len(classes)

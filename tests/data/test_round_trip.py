@@ -92,9 +92,7 @@ def check(data, classes, values, splits):
             np.testing.assert_array_equal(part.labels, values[rows])
 
 
-relaxed = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
-)
+relaxed = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40, deadline=None)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dualcoop.data.labels import LabelledImages
@@ -13,6 +13,9 @@ from dualcoop.data.splits import (
     zero_shot_training_images,
 )
 from dualcoop.errors import ConfigError, DataError
+
+# A busy machine must not fail a test by its pace.
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SPLIT = ClassSplit("toy", ("dog",), ("cat", "cow"), "made up")
 
@@ -71,6 +74,7 @@ def test_data_without_any_such_label_is_refused():
         zero_shot_training_images(images([[1, -1, -1, -1], [1, -1, -1, -1]]), SPLIT)
 
 
+@steady
 @given(
     names=st.lists(
         st.text(min_size=1, max_size=6).filter(lambda text: "\0" not in text), unique=True, min_size=1

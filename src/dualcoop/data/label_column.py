@@ -154,8 +154,8 @@ def _unlisted(
     if has_absent_column and any(row.present for row in rows) and not any(row.absent for row in rows):
         warnings.warn(
             f"{source}: its column of absent labels is empty, and a label that is not listed counts as "
-            "unknown, so no label is known to be absent. If unlisted means absent, pass unlisted='absent'; to "
-            "keep this reading without the warning, pass unlisted='unknown'.",
+            "unknown, so no label is known to be absent. If unlisted means absent, pass unlisted='absent'; "
+            "to keep this reading without the warning, pass unlisted='unknown'.",
             DataWarning,
             stacklevel=2,
         )
