@@ -10,7 +10,7 @@ class DataError(DualCoOpError):
 
 
 class BackboneError(DualCoOpError):
-    """A backbone is unknown, unsupported, cannot be loaded, or does not fit the request (image size, text length)."""
+    """A backbone is unknown, unsupported or cannot be loaded, or a size or length does not fit it."""
 
 
 class ModelError(DualCoOpError):
