@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from dualcoop.prediction import Prediction as Prediction
     from dualcoop.prompts import PromptConfig as PromptConfig
     from dualcoop.prompts import TemplateConfig as TemplateConfig
+    from dualcoop.training.arguments import TrainingArguments as TrainingArguments
+    from dualcoop.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 

