@@ -7,7 +7,6 @@ from torch.nn.functional import cosine_similarity
 from dualcoop.data.labels import LabelledImages
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import TextFeatures
-from dualcoop.training.arguments import NORMALISED_LOSS_WEIGHT
 
 PREFIX = "anchor."
 
@@ -15,22 +14,31 @@ PREFIX = "anchor."
 class Anchor:
     """Penalty strength / n * (1 - cos(T, T0)), mean over classes and summed over both prompts.
 
-    n is the number of known labels per class, so that the start counts as much as `strength` labels: the
-    penalty matters at 10 % of the labels and fades at 100 %. This is what the mean loss over the known labels
-    turns a fixed prior into.
+    n is the number of known labels per class, so that beside the mean loss over the known labels the start
+    counts as much as `strength` labels: the penalty matters at 10 % of the labels and fades at 100 %.
+
+    Args:
+        model: at its start; T0 are its text features now.
+        data: the training images, whose known labels are counted.
+        strength: 0 for no penalty.
     """
 
     def __init__(self, model: DualCoOpNetwork, data: LabelledImages, strength: float) -> None:
         self._start: list[Tensor | None] = []
         self._weight = 0.0
         if strength:
-            per_class = max(float((data.labels != 0).sum()) / len(data.classes), 1.0)
-            self._weight = NORMALISED_LOSS_WEIGHT * strength / per_class
+            per_class = max(float(data.known.sum()) / len(data.classes), 1.0)
+            self._weight = strength / per_class
             with torch.no_grad():
                 self._start = [None if each is None else each.clone() for each in model.text_features()]
 
     def penalty(self, text: TextFeatures, class_subset: Tensor | None) -> Tensor | float:
-        """Scalar, differentiable in the text features (K, D); 0 without an anchor."""
+        """Scalar in the units of the mean loss, differentiable in the text features; 0 without an anchor.
+
+        Args:
+            text: features of the prompts in use, each (M, D) or, with a subset, (K, D).
+            class_subset: (K,), int64, the classes that they belong to; None for all M.
+        """
         if not self._weight:
             return 0.0
         terms = [
@@ -45,7 +53,7 @@ class Anchor:
         return {f"{PREFIX}{i}": value for i, value in enumerate(self._start) if value is not None}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """The start as it was when the run began."""
+        """Take the start from a checkpoint; KeyError when it is not there."""
         for i, value in enumerate(self._start):
             if value is not None:
                 self._start[i] = tensors[f"{PREFIX}{i}"].to(value.device)

@@ -1,6 +1,7 @@
 """All options of a training run in one frozen record."""
 
 import math
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,25 +31,28 @@ class TrainingArguments:
             tower's cost, most of a step, does not depend on it.
         optimizer: "adamw", or "sgd" as published.
         learning_rate: of the contexts.
-        weight_decay: of the contexts; decoupled with AdamW.
-        momentum: of SGD.
-        warmup_epochs: epochs at `warmup_learning_rate` before the cosine starts.
+        weight_decay: of all that is trained; decoupled with AdamW.
+        momentum: of SGD, under 1.
+        warmup_epochs: epochs at `warmup_learning_rate` before the cosine starts; the last epoch is none of
+            them, so that a run of one epoch learns.
         warmup_learning_rate: see `warmup_epochs`.
         loss: "normalised" is the mean over the known labels, for which one setting serves every batch size
             and proportion; "published" is their sum over the batch.
         loss_weight: factor of the loss; None takes 0.03 for "published" and its equal at COCO's published
             setting for "normalised".
-        gamma_positive, gamma_negative, margin: of the asymmetric loss (Eq. 7 and 8).
+        gamma_positive, gamma_negative, margin: of the asymmetric loss (Eq. 7 and 8); the margin is under 1.
         anchor: strength of the pull of each text feature towards its start, in labels per class: the
             prior counts as much as this many labels, so it matters while few are known and fades with more.
-        views: encoded copies of each image; with an augmentation the first is plain and the others are
-            augmented. 0 encodes anew in every epoch, as published.
-        augmentation: "none", "flip", or "published" (Cutout of half the side, then RandAugment).
-        finetune: "none"; "pooling" (Table 6) or "backbone" (appendix B) also train the image tower.
-        backbone_learning_rate: of those.
+        views: copies of each image that are encoded before the first epoch, each epoch taking one of them at
+            random; the first is plain, the others are augmented. 0 encodes anew in every epoch, as published.
+        augmentation: "none", "flip" (2 views: there is one other), or "published" (Cutout of half the side,
+            then RandAugment).
+        finetune: "none"; "pooling" (Table 6) or "backbone" (appendix B) also train the image tower, so
+            that images are encoded anew in every epoch whatever `views` is.
+        backbone_learning_rate: of the image tower's tensors.
         class_sample: classes drawn for each step; None takes all (the paper draws 100 of NUS-WIDE's 925).
         select: "last" epoch, or "best" by mAP on the validation images. Test data has no part in it.
-        patience: with "best", stop after this many epochs without a better one; None never stops early.
+        patience: with "best" only, stop after this many epochs without a better one; None never stops early.
         fit_thresholds: choose per-class thresholds on the validation images where there are any.
         checkpoint_every: epochs between checkpoints, which allow an exact resume.
         resume: go on from the checkpoint in `output_dir` where there is one.
@@ -91,6 +95,8 @@ class TrainingArguments:
 
     def __post_init__(self) -> None:
         if self.output_dir is not None:
+            if not isinstance(self.output_dir, str | os.PathLike):
+                raise ConfigError(f"output_dir is {self.output_dir!r}, expected a folder")
             object.__setattr__(self, "output_dir", Path(self.output_dir))
         choices = {
             "optimizer": OPTIMIZERS,
@@ -103,7 +109,21 @@ class TrainingArguments:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
-        least_values = {"epochs": 0, "views": 0, "seed": 0, "checkpoint_every": 1}
+        self._check_numbers()
+        for name in ("fit_thresholds", "resume", "strict"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
+        self._check_views()
+        if self.patience is not None and self.select != "best":
+            raise ConfigError(
+                f"patience is {self.patience}, but which epoch is better plays no part with select="
+                f"{self.select!r}: give select='best' or leave patience out"
+            )
+        if self.resume and self.output_dir is None:
+            raise ConfigError("resume needs the output_dir of the run to go on with")
+
+    def _check_numbers(self) -> None:
+        least_values = {"epochs": 0, "warmup_epochs": 0, "views": 0, "seed": 0, "checkpoint_every": 1}
         for name, least in least_values.items():
             _check_whole(name, getattr(self, name), least)
         for name in ("batch_size", "class_sample", "patience"):
@@ -111,31 +131,34 @@ class TrainingArguments:
                 _check_whole(name, getattr(self, name), 1)
         for name in ("learning_rate", "backbone_learning_rate"):
             _check_number(name, getattr(self, name), above=True)
-        for name in (
-            "weight_decay",
-            "momentum",
-            "warmup_epochs",
-            "warmup_learning_rate",
-            "gamma_positive",
-            "gamma_negative",
-            "margin",
-            "anchor",
-        ):
+        for name in ("weight_decay", "warmup_learning_rate", "gamma_positive", "gamma_negative", "anchor"):
             _check_number(name, getattr(self, name))
+        for name in ("momentum", "margin"):
+            _check_number(name, getattr(self, name), under=1)
         if self.loss_weight is not None:
             _check_number("loss_weight", self.loss_weight, above=True)
+
+    def _check_views(self) -> None:
+        if self.views > 1 and self.finetune != "none":
+            raise ConfigError(
+                f"views is {self.views}, but features that are encoded once do not follow an image tower in "
+                "training: give views=0 with an augmentation, or views=1"
+            )
         if self.views > 1 and self.augmentation == "none":
             raise ConfigError(
                 f"views is {self.views}, but without augmentation all would be the same: "
                 "give augmentation='flip' or 'published', or views=1"
+            )
+        if self.views > 2 and self.augmentation == "flip":
+            raise ConfigError(
+                f"views is {self.views}, but a picture and its mirror image are 2: "
+                "give views=2, or augmentation='published'"
             )
         if self.views == 1 and self.augmentation != "none":
             raise ConfigError(
                 f"augmentation is {self.augmentation!r}, but the only view is the plain image: "
                 "give views=2 or more, or views=0 to encode anew in every epoch"
             )
-        if self.resume and self.output_dir is None:
-            raise ConfigError("resume needs the output_dir of the run to go on with")
 
     def images_per_step(self, images: int) -> int:
         """`batch_size`, or what suits a training set of this many images."""
@@ -198,7 +221,10 @@ def _check_whole(name: str, value: object, least: int) -> None:
         raise ConfigError(f"{name} is {value!r}, expected a whole number of at least {least}")
 
 
-def _check_number(name: str, value: object, *, above: bool = False) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (above and value == 0):  # type: ignore[operator]
-        raise ConfigError(f"{name} is {value!r}, expected a number {'above' if above else 'of at least'} 0")
+def _check_number(name: str, value: object, *, above: bool = False, under: float = math.inf) -> None:
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < under
+    if not valid or (above and value == 0):
+        limit = "" if under == math.inf else f" and under {under:g}"
+        raise ConfigError(
+            f"{name} is {value!r}, expected a number {'above' if above else 'of at least'} 0{limit}"
+        )

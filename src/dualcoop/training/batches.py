@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from dualcoop.data.labels import LabelledImages
+from dualcoop.model import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.pictures import open_picture
-from dualcoop.training.augmentation import augmented
-from dualcoop.training.features import DRAFT_OVERSAMPLING, RegionFeatures, encode
+from dualcoop.training.augmentation import RandomNumbers, augmented
+from dualcoop.training.features import RegionFeatures, encode
 
 
 class RegionSource(Protocol):
@@ -24,25 +25,41 @@ class RegionSource(Protocol):
 
 
 class EncodedOnce:
-    """Features of frozen images; every epoch takes one view of each image at random."""
+    """Features of frozen images; every epoch takes one view of each image at random.
 
-    def __init__(self, features: RegionFeatures, seed: int) -> None:
+    Args:
+        features: of the images, in `views` views or more.
+        views: V, how many of them are used.
+        seed: of the choice.
+    """
+
+    def __init__(self, features: RegionFeatures, views: int, seed: int) -> None:
         self._features = features
         self._seed = seed
+        self._count = views
         self._views = np.zeros(len(features), dtype=int)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw a view for each image."""
-        draw = np.random.default_rng((self._seed, epoch))
-        self._views = draw.integers(self._features.views, size=len(self._features))
+        draw = np.random.default_rng((self._seed, 0, epoch))
+        self._views = draw.integers(self._count, size=len(self._features))
 
     def regions(self, rows: np.ndarray) -> Tensor:
-        """(b, R, D), float32, without a graph."""
+        """(b, R, D), float32, on the CPU, without a graph."""
         return self._features.batch(rows, self._views[rows])
 
 
 class EncodedAnew:
-    """Images read, augmented and encoded in every step, with gradients where the tower is fine-tuned."""
+    """Images read, augmented and encoded in every step, with gradients where the tower is fine-tuned.
+
+    Args:
+        model: gives the image tower, the pooling and the image size.
+        data: images that can all be read.
+        augmentation: see `augmented`.
+        finetune: the image tower learns.
+        precision: "float32", or "bfloat16" autocast.
+        seed: of the augmentation.
+    """
 
     def __init__(
         self,
@@ -57,23 +74,29 @@ class EncodedAnew:
         self._model = model
         self._paths = data.paths
         plain = model.backbone.preprocess(model.image_size)
-        self._transform = augmented(plain, augmentation, model.image_size)
+        self._transform = augmented(plain, augmentation, model.image_size, alone=True)
         self._finetune = finetune
         self._precision = precision
         self._seed = seed
+        self._random = RandomNumbers(seed)
 
     def start_epoch(self, epoch: int) -> None:
         """Seed the augmentation."""
-        torch.manual_seed(int(np.random.SeedSequence((self._seed, epoch)).generate_state(1)[0]))
+        self._random = RandomNumbers(self._seed, 0, epoch)
 
     def regions(self, rows: np.ndarray) -> Tensor:
-        """(b, R, D), float32; with a graph to the image tower when it is fine-tuned."""
+        """(b, R, D), float32; with a graph to the image tower when it is fine-tuned.
+
+        Raises:
+            DataError: for an image that can no longer be read.
+        """
         draft = DRAFT_OVERSAMPLING * self._model.image_size
-        pixels = torch.stack(
-            [self._transform(open_picture(self._paths[row], draft_size=draft)) for row in rows]
-        )
+        with self._random.drawn():
+            pixels = torch.stack(
+                [self._transform(open_picture(self._paths[row], draft_size=draft)) for row in rows]
+            )
         if not self._finetune:
             return encode(self._model, pixels, self._precision)
-        enabled = self._precision == "bfloat16"
-        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=enabled):
+        low = self._precision == "bfloat16"
+        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=low):
             return self._model.encode_pixels(pixels.to(self._model.device)).float()

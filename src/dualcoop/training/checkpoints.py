@@ -1,55 +1,75 @@
-"""Checkpoints of a run as safetensors and JSON, written atomically."""
+"""Checkpoints of a run: one safetensors file with its state as JSON inside, replaced as a whole."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dualcoop.errors import ModelError
 
-TENSORS = "checkpoint.safetensors"
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    """Write both files; a kill at any moment leaves the old pair or the new one.
+    """Write a checkpoint; a kill at any moment leaves the old one or the new one.
 
     Args:
         folder: made when absent.
-        tensors: contexts, optimizer moments and whatever else is no number.
-        state: JSON values, with the "epoch" that both belong to.
+        tensors: contexts, optimizer moments and whatever else is no number; none shares memory with another.
+        state: JSON values.
+
+    Raises:
+        ModelError: when it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    epoch = str(state["epoch"])
-    content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    # The JSON goes into the tensor file, so that one rename replaces the whole checkpoint.
-    temporary = folder / f"{TENSORS}.new"
-    save_file(content, temporary, metadata={"epoch": epoch, "state": json.dumps(state)})
-    temporary.replace(folder / TENSORS)
+    contents = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(state)
+    data = to_bytes(contents, metadata={"state": text, "sha256": _checksum(contents, text)})
+    temporary = folder / f"{CHECKPOINT_FILE}.new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / CHECKPOINT_FILE)
+    except OSError as error:
+        raise ModelError(
+            f"{temporary}: the checkpoint cannot be written ({error.strerror or error}): make room or choose "
+            "another output_dir; the one before it is intact"
+        ) from error
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors and state of the checkpoint in `folder`, None when there is none.
+    """Tensors (on the CPU) and state of the checkpoint in `folder`, None when there is none.
 
     Raises:
         ModelError: when it is damaged.
     """
-    path = folder / TENSORS
+    path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
-    from safetensors import safe_open
-
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-        return load_file(path), state
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _checksum(tensors, metadata["state"]) != metadata["sha256"]:
+            raise ValueError("its content is not what was written")
+        return tensors, json.loads(metadata["state"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(
             f"the checkpoint {path} is damaged ({error}): delete it and start the run again"
         ) from error
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Forget an earlier run, so that this one is never resumed from it."""
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -72,3 +92,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     content = optimizer.state_dict()
     content["state"] = state
     optimizer.load_state_dict(content)
+
+
+def _checksum(tensors: dict[str, Tensor], state: str) -> str:
+    digest = hashlib.sha256(state.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -8,8 +8,10 @@ import pandas as pd
 
 
 def write_history(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """One CSV row per epoch."""
-    pd.DataFrame(list(history)).to_csv(path, index=False)
+    """One CSV row per epoch, replaced as a whole; values that are not defined are empty."""
+    temporary = path.with_name(f"{path.name}.new")
+    pd.DataFrame(list(history)).to_csv(temporary, index=False)
+    temporary.replace(path)
 
 
 def plot_history(history: Sequence[dict[str, Any]], path: Path) -> None:
@@ -22,12 +24,12 @@ def plot_history(history: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(9 if scored else 5, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2 if scored else 1, squeeze=False)[0]
-    axes[0].plot(frame["epoch"], frame["loss"], label="training")
+    axes[0].plot(frame["epoch"], frame["loss"], marker=".", label="training")
     if "valid_loss" in frame:
-        axes[0].plot(frame["epoch"], frame["valid_loss"], label="validation")
+        axes[0].plot(frame["epoch"], frame["valid_loss"], marker=".", label="validation")
         axes[0].legend()
     axes[0].set(xlabel="epoch", ylabel="asymmetric loss, mean over known labels")
     if scored:
-        axes[1].plot(frame["epoch"], frame["valid_map"], color="tab:green")
+        axes[1].plot(frame["epoch"], frame["valid_map"], marker=".", color="tab:green")
         axes[1].set(xlabel="epoch", ylabel="validation mAP, % (classes without positives skipped)")
     figure.savefig(path, dpi=120)

@@ -47,8 +47,13 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
-    """Readable JSON, written atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Readable JSON, replaced as a whole.
+
+    Args:
+        content: JSON values; numbers that are not finite have no place in JSON.
+        path: the file.
+    """
     temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)

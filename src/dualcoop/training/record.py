@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-import numpy as np
-
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.data.problems import Problem
+from dualcoop.errors import ConfigError
 from dualcoop.model import DualCoOp
+from dualcoop.saved_config import plain
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.curves import plot_history, write_history
 from dualcoop.training.provenance import machine, versions, write_json
@@ -19,11 +19,28 @@ MASK_FILE = "label_mask.npz"
 HISTORY_FILE = "history.csv"
 CURVES_FILE = "curves.png"
 # Options that may change between the start of a run and its resumption.
-FREE_OPTIONS = ("output_dir", "resume", "checkpoint_every")
+FREE_OPTIONS = ("output_dir", "resume", "checkpoint_every", "strict")
+# A model is shared more widely than its folder: paths and command lines of the machine that trained it stay
+# in run.json, and what the saved model says elsewhere is not said twice.
+SAVED_WITH_MODEL = (
+    "arguments",
+    "data",
+    "label_mask",
+    "versions",
+    "machine",
+    "started",
+    "chosen_epoch",
+    "seconds",
+)
+LOCAL_OPTIONS = ("output_dir", "resume")
 
 
 class RunRecord:
-    """Collects what a run is and does, and writes it to the output folder where there is one."""
+    """Collects what a run is and does, and writes it to the output folder where there is one.
+
+    Raises:
+        ModelError: when `source` holds something that cannot be written as JSON.
+    """
 
     def __init__(
         self,
@@ -53,63 +70,105 @@ class RunRecord:
                 "classes": list(model.classes),
             },
             "data": {name: _description(data) for name, data in parts.items()},
-            "source": source,
-            "label_mask": None
-            if mask is None
-            else {"known_fraction": mask.known_fraction, "seed": mask.seed, "file": MASK_FILE},
+            "source": plain(source, "source"),
+            "label_mask": None if mask is None else _mask_description(mask),
             "versions": versions(),
             "machine": machine(),
         }
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with to be resumed."""
+        """What a checkpoint must agree with to be resumed, JSON values."""
         options = {k: v for k, v in self._content["arguments"].items() if k not in FREE_OPTIONS}
-        return {
-            "arguments": options,
-            **{key: self._content[key] for key in ("prompts", "model", "data")},
-        }
+        return plain(
+            {"arguments": options, **{key: self._content[key] for key in ("prompts", "model", "data")}}
+        )
 
-    def start(self, problems: Sequence[Problem]) -> None:
-        """Write the record and the mask before the first epoch."""
+    def start(self, epoch: int) -> None:
+        """Write the record and the mask before anything is computed.
+
+        Args:
+            epoch: epochs that an earlier, interrupted part of this run has done.
+
+        Raises:
+            ConfigError: when the output folder cannot be made.
+        """
         self._content["started"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._content["left_out"] = [str(problem) for problem in problems]
-        if self._folder is not None:
+        self._content["resumed_after_epoch"] = epoch or None
+        if self._folder is None:
+            return
+        try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._mask is not None:
                 self._mask.save(self._folder / MASK_FILE)
-            write_json(self._content, self._folder / RUN_FILE)
+            self._write()
+        except OSError as error:
+            raise ConfigError(
+                f"nothing can be written to output_dir {self._folder} ({error.strerror or error}): "
+                "give another folder"
+            ) from error
 
-    def curves(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write the history so far as CSV and PNG."""
+    def leave_out(self, problems: Sequence[Problem]) -> None:
+        """Note images that cannot be read."""
+        self._content["left_out"] = [str(problem) for problem in problems]
+        self._write()
+
+    def write_history(self, history: Sequence[dict[str, Any]]) -> None:
+        """Write the history so far as CSV."""
         if self._folder is not None and history:
             write_history(history, self._folder / HISTORY_FILE)
-            plot_history(history, self._folder / CURVES_FILE)
 
     def finish(
         self, history: Sequence[dict[str, Any]], epoch: int, seconds: float, metrics: dict[str, Any]
     ) -> None:
-        """Attach the record to the model, and write it, the curves and the model."""
+        """Attach the record to the model, and write it, the curves and the model.
+
+        Args:
+            history: of all epochs.
+            epoch: the one that the model's contexts come from.
+            seconds: wall time.
+            metrics: reports by the part of the data that they are about.
+        """
         self._content |= {
             "chosen_epoch": epoch,
             "seconds": round(seconds, 3),
             "history": list(history),
             "metrics": metrics,
         }
-        self._model.training_record = {
-            "training": {k: v for k, v in self._content.items() if k not in ("history", "metrics")},
-            "metrics": metrics,
-        }
+        self._model.training_record = plain({"training": self._public(), "metrics": metrics})
+        self._write()
         if self._folder is not None:
-            self.curves(history)
-            write_json(self._content, self._folder / RUN_FILE)
+            if history:
+                write_history(history, self._folder / HISTORY_FILE)
+                plot_history(history, self._folder / CURVES_FILE)
             self._model.save_pretrained(self._folder)
+
+    def _public(self) -> dict[str, Any]:
+        content = {key: self._content[key] for key in SAVED_WITH_MODEL}
+        arguments = content["arguments"]
+        content["arguments"] = {k: v for k, v in arguments.items() if k not in LOCAL_OPTIONS}
+        content["machine"] = {k: v for k, v in content["machine"].items() if k != "command"}
+        content["images_left_out"] = len(self._content.get("left_out", ()))
+        return content
+
+    def _write(self) -> None:
+        if self._folder is not None:
+            write_json(plain(self._content, "run"), self._folder / RUN_FILE)
 
 
 def _description(data: LabelledImages) -> dict[str, Any]:
     return {
         "images": len(data),
         "classes": len(data.classes),
-        "known_labels": int(np.count_nonzero(data.labels)),
-        "present_labels": int((data.labels > 0).sum()),
+        "known_labels": int(data.known.sum()),
+        "present_labels": int(data.positives.sum()),
         "fingerprint": data.fingerprint(),
+    }
+
+
+def _mask_description(mask: LabelMask) -> dict[str, Any]:
+    return {
+        "known_fraction": mask.known_fraction,
+        "seed": mask.seed,
+        "data_fingerprint": mask.fingerprint,
+        "file": MASK_FILE,
     }

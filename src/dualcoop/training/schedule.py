@@ -1,4 +1,4 @@
-"""Learning rate over a run: constant warm-up, then a cosine to zero, both by epoch as published."""
+"""Learning rate over a run: constant warm-up, then a cosine, both by epoch as published."""
 
 import math
 
@@ -8,11 +8,15 @@ from dualcoop.training.arguments import TrainingArguments
 def learning_rate(arguments: TrainingArguments, epoch: int, peak: float) -> float:
     """Learning rate of an epoch.
 
+    The first epoch after the warm-up has the peak. The cosine counts from there and would reach 0 after as
+    many epochs as the whole run has, so that with the published 50 the last has 0.4 % of the peak.
+
     Args:
         arguments: gives the number of epochs and the warm-up.
         epoch: from 0.
         peak: rate at which the cosine starts.
     """
-    if epoch < arguments.warmup_epochs:
+    warmup = min(arguments.warmup_epochs, max(arguments.epochs - 1, 0))
+    if epoch < warmup:
         return min(arguments.warmup_learning_rate, peak)
-    return 0.5 * peak * (1 + math.cos(math.pi * epoch / max(1, arguments.epochs)))
+    return 0.5 * peak * (1 + math.cos(math.pi * (epoch - warmup) / max(arguments.epochs, 1)))

@@ -1,0 +1,124 @@
+"""What a run must fulfil before anything is computed."""
+
+from dualcoop.data.labels import LabelledImages
+from dualcoop.data.masks import LabelMask
+from dualcoop.errors import ConfigError, DataError, ModelError
+from dualcoop.model import DualCoOp
+from dualcoop.network import DualCoOpNetwork
+from dualcoop.training.arguments import TrainingArguments
+from dualcoop.training.features import RegionFeatures
+
+SHOWN_NAMES = 5
+
+
+def check_run(
+    model: DualCoOp,
+    arguments: TrainingArguments,
+    train: LabelledImages,
+    valid: LabelledImages | None,
+    mask: LabelMask | None,
+) -> None:
+    """Refuse what cannot be trained.
+
+    Raises:
+        ConfigError: when the arguments do not fit the model or the data.
+        DataError: when no label is known to be present, or labels are known that the mask hides.
+        ModelError: when the data's classes are not the model's.
+    """
+    for data in (train, valid):
+        if data is not None:
+            check_classes(model, data)
+    if not list(model.prompts.parameters()):
+        raise ConfigError(
+            "the model's prompts are hand-crafted templates, so there is nothing to train: "
+            "make the model with prompts=PromptConfig()"
+        )
+    check_positives(train)
+    if arguments.select == "best" and (valid is None or not valid.positives.any()):
+        lack = (
+            "there are no validation images" if valid is None else "no validation label is known as present"
+        )
+        raise ConfigError(
+            f"select is 'best', but {lack} to choose by: hold images out of the training set, "
+            "or use select='last'"
+        )
+    if arguments.class_sample is not None and arguments.class_sample > len(model.classes):
+        raise ConfigError(
+            f"class_sample is {arguments.class_sample}, but there are only {len(model.classes)} classes"
+        )
+    if mask is not None and (mask.keep.shape != train.labels.shape or train.known[~mask.keep].any()):
+        raise DataError(
+            "the training labels did not go through the mask that is to be written down with the run: "
+            "train on mask.apply(data), or leave the mask out"
+        )
+
+
+def check_positives(train: LabelledImages) -> None:
+    """Refuse training images from which nothing can be learned.
+
+    Raises:
+        DataError: when no label is known to be present.
+    """
+    if not train.positives.any():
+        raise DataError(
+            f"there are {len(train)} training images, and no label among them is known to be present: "
+            "give images with at least one label"
+        )
+
+
+def check_classes(model: DualCoOpNetwork, data: LabelledImages) -> None:
+    """Refuse data whose label columns are not the model's classes.
+
+    Raises:
+        ModelError: naming classes that are missing or unknown.
+    """
+    if data.classes == model.classes:
+        return
+    missing = [name for name in model.classes if name not in data.classes]
+    unknown = [name for name in data.classes if name not in model.classes]
+    parts = [
+        f"{kind}: {', '.join(names[:SHOWN_NAMES])}{', ...' if len(names) > SHOWN_NAMES else ''}"
+        for kind, names in (("missing in the data", missing), ("unknown to the model", unknown))
+        if names
+    ]
+    raise ModelError(
+        f"the data's {len(data.classes)} classes are not the model's {len(model.classes)} "
+        f"({'; '.join(parts) or 'their order differs'}): load the data with classes=model.classes"
+    )
+
+
+def check_features(
+    model: DualCoOp, data: LabelledImages | None, features: RegionFeatures | None, name: str, views: int
+) -> None:
+    """Refuse features that were encoded for something else.
+
+    Args:
+        model: gives the shape of the regions.
+        data: images that the features should belong to.
+        features: None is always right.
+        name: of the argument, for the message.
+        views: that are needed; 0 where images are encoded anew in every epoch.
+
+    Raises:
+        ConfigError: saying what differs.
+    """
+    if features is None:
+        return
+    if not views:
+        raise ConfigError(
+            f"{name} are given, but this run encodes images anew in every epoch: leave them out"
+        )
+    rows, columns = model.backbone.grid_size(model.image_size)
+    regions = 1 if model.aggregation == "attention" else rows * columns + 1
+    expected = (0 if data is None else len(data), regions, model.backbone.embed_dim)
+    found = (features.images, *features.region_shape)
+    if found != expected or features.views < views:
+        raise ConfigError(
+            f"{name} are of {_shape(found, features.views)}, needed are {_shape(expected, views)}: "
+            "encode these images with encode_images_once and this model"
+        )
+
+
+def _shape(shape: tuple[int, ...], views: int) -> str:
+    images, regions, dimensions = shape
+    return f"{images} images in {views} view{'' if views == 1 else 's'}, {regions} regions of {dimensions}"

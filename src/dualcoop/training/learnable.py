@@ -1,0 +1,76 @@
+"""What a run trains: the contexts, and parts of the image tower where that is asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from dualcoop.errors import ConfigError
+from dualcoop.model import DualCoOp
+from dualcoop.training.arguments import TrainingArguments
+
+PROMPTS = "prompts."
+BACKBONE = "backbone."
+
+
+@contextmanager
+def learnable_parameters(model: DualCoOp, finetune: str) -> Iterator[dict[str, nn.Parameter]]:
+    """Parameters to train by name; afterwards the backbone is frozen again and no gradient is kept.
+
+    Args:
+        model: gives the contexts, "prompts.*", and the image tower, "backbone.*".
+        finetune: see `TrainingArguments`.
+
+    Raises:
+        ConfigError: when the backbone has no image tower that can be fine-tuned.
+    """
+    learnable = {f"{PROMPTS}{name}": value for name, value in model.prompts.named_parameters()}
+    tuned = _tuned_names(model, finetune)
+    learnable |= {
+        f"{BACKBONE}{name}": value
+        for name, value in zip(tuned, model.unfreeze_backbone(tuned) if tuned else (), strict=True)
+    }
+    try:
+        yield learnable
+    finally:
+        for name, parameter in learnable.items():
+            parameter.grad = None
+            if name.startswith(BACKBONE):
+                parameter.requires_grad_(False)
+
+
+def _tuned_names(model: DualCoOp, finetune: str) -> list[str]:
+    if finetune == "none":
+        return []
+    image = getattr(model.backbone, "image", None)
+    if image is None:
+        raise ConfigError(
+            f"{model.backbone.name} has no image tower that can be fine-tuned: use finetune='none'"
+        )
+    wanted = {id(p) for p in (image.pooling_parameters() if finetune == "pooling" else image.parameters())}
+    return [name for name, parameter in model.backbone.named_parameters() if id(parameter) in wanted]
+
+
+def make_optimizer(arguments: TrainingArguments, learnable: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
+    """SGD or AdamW; each parameter group has its highest learning rate as "peak"."""
+    groups = []
+    for prefix, peak in ((PROMPTS, arguments.learning_rate), (BACKBONE, arguments.backbone_learning_rate)):
+        parameters = [value for name, value in learnable.items() if name.startswith(prefix)]
+        if parameters:
+            groups.append({"params": parameters, "lr": peak, "peak": peak})
+    if arguments.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=arguments.momentum, weight_decay=arguments.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=arguments.weight_decay)
+
+
+def copies(learnable: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Values of the parameters as they are now."""
+    return {name: parameter.detach().clone() for name, parameter in learnable.items()}
+
+
+def assign(learnable: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    """Set the parameters to these values; KeyError when one is missing."""
+    with torch.no_grad():
+        for name, parameter in learnable.items():
+            parameter.copy_(values[name])

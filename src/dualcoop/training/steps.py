@@ -1,0 +1,120 @@
+"""One epoch of training: the loss of each batch, its gradient, and a step of the optimizer."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualcoop.errors import ConfigError
+from dualcoop.functional import DualLogits, asymmetric_loss
+from dualcoop.network import DualCoOpNetwork
+from dualcoop.prompts import TextFeatures
+from dualcoop.training.anchor import Anchor
+from dualcoop.training.arguments import TrainingArguments
+from dualcoop.training.batches import RegionSource
+from dualcoop.training.schedule import learning_rate
+
+
+def train_epoch(
+    model: DualCoOpNetwork,
+    arguments: TrainingArguments,
+    optimizer: torch.optim.Optimizer,
+    source: RegionSource,
+    labels: np.ndarray,
+    anchor: Anchor,
+    epoch: int,
+) -> dict[str, Any]:
+    """Go through all images once, in an order that depends on the seed and the epoch alone.
+
+    Args:
+        model: its learnable parameters are the optimizer's.
+        arguments: of the run.
+        optimizer: its groups have a "peak" learning rate.
+        source: region features of the images.
+        labels: (n, M), +1 present, -1 absent, 0 unknown.
+        anchor: pull of the text features towards their start.
+        epoch: from 0.
+
+    Returns:
+        The epoch's row of the history: epoch (from 1), learning_rate, loss (mean over the known labels,
+        without weight and anchor), seconds.
+
+    Raises:
+        ConfigError: when the loss is no longer a finite number.
+    """
+    start = time.perf_counter()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(arguments, epoch, group["peak"])
+    source.start_epoch(epoch)
+    total, known = 0.0, 0
+    for rows, subset in _batches(arguments, labels, epoch):
+        chosen = labels[rows] if subset is None else labels[rows][:, subset]
+        count = int(np.count_nonzero(chosen))
+        if not count:
+            continue
+        index = None if subset is None else torch.from_numpy(subset).to(model.device)
+        regions = source.regions(rows).to(model.device)
+        text = _text_features(model, index, arguments.precision)
+        logits = model.logits_from_regions(regions, index, text=text)
+        loss = known_loss(arguments, logits, torch.from_numpy(chosen).to(model.device))
+        # The anchor stands beside a mean over labels; the published sum has `count` times its size.
+        share = 1 if arguments.loss == "normalised" else count
+        objective = arguments.effective_loss_weight * (loss + share * anchor.penalty(text, index))
+        value = objective.item()
+        if not math.isfinite(value):
+            raise ConfigError(
+                f"the loss is {value} in epoch {epoch + 1}: the steps are too large; give a learning_rate "
+                f"under {arguments.learning_rate:g}"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        objective.backward()
+        optimizer.step()
+        total += loss.item() * count / share
+        known += count
+    return {
+        "epoch": epoch + 1,
+        "learning_rate": optimizer.param_groups[0]["lr"],
+        "loss": total / known if known else math.nan,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def known_loss(arguments: TrainingArguments, logits: DualLogits, labels: Tensor) -> Tensor:
+    """Asymmetric loss (Eq. 7 and 8) of logits and labels (B, M), both on one device.
+
+    The mean over the known labels, or their sum where the loss is "published"; without the loss weight.
+    """
+    return asymmetric_loss(
+        logits,
+        labels,
+        gamma_positive=arguments.gamma_positive,
+        gamma_negative=arguments.gamma_negative,
+        margin=arguments.margin,
+        reduction="sum" if arguments.loss == "published" else "mean",
+    )
+
+
+def _batches(
+    arguments: TrainingArguments, labels: np.ndarray, epoch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Rows of each batch in random order, and the classes drawn for it, None for all."""
+    draw = np.random.default_rng((arguments.seed, 1, epoch))
+    images, classes = labels.shape
+    size = arguments.images_per_step(images)
+    order = draw.permutation(images)
+    for start in range(0, images, size):
+        subset = None
+        if arguments.class_sample is not None:
+            subset = np.sort(draw.choice(classes, arguments.class_sample, replace=False))
+        yield order[start : start + size], subset
+
+
+def _text_features(model: DualCoOpNetwork, class_subset: Tensor | None, precision: str) -> TextFeatures:
+    """Text features in float32: only the tower runs in lower precision, a cosine needs more digits."""
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        text = model.text_features(class_subset)
+    return TextFeatures(*(None if each is None else each.float() for each in text))
