@@ -1,0 +1,118 @@
+"""What augmentation does to a picture, and where its random numbers come from."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_picture
+
+from dualcoop.training.augmentation import Cutout, RandomNumbers, augmented
+
+SIDE = 40
+
+
+def as_tensor(image: Image.Image) -> torch.Tensor:
+    """Stands for a backbone's preprocessing; it changes no size."""
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+
+
+def filled_pixels(seed: int, share: float = 0.5, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
+    """Where Cutout changed a picture of a colour that it cannot draw, (height, width)."""
+    torch.manual_seed(seed)
+    grey = np.full((*size[::-1], 3), 77, dtype=np.uint8)
+    return (np.asarray(Cutout(share)(Image.fromarray(grey))) != grey).any(axis=2)
+
+
+def test_cutout_fills_one_box_of_at_most_half_the_side():
+    areas = []
+    for seed in range(60):
+        changed = filled_pixels(seed)
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        assert changed.sum() == len(rows) * len(columns)
+        assert np.ptp(rows) + 1 == len(rows) <= SIDE // 2
+        assert np.ptp(columns) + 1 == len(columns) <= SIDE // 2
+        areas.append(changed.sum())
+    assert max(areas) == (SIDE // 2) ** 2
+    # At the borders it sticks out, so that a quarter of it is left in a corner.
+    assert min(areas) < 0.4 * (SIDE // 2) ** 2
+
+
+def test_cutout_takes_the_shorter_side_of_an_oblong_picture():
+    areas = [filled_pixels(seed, size=(60, 20)).sum() for seed in range(40)]
+    assert max(areas) == 100
+
+
+def test_cutout_draws_one_colour_and_leaves_the_rest_and_the_argument_alone():
+    torch.manual_seed(3)
+    image = tiny_picture(size=(SIDE, SIDE))
+    before = np.asarray(image).copy()
+    after = np.asarray(Cutout()(image))
+    assert (np.asarray(image) == before).all()
+    changed = (after != before).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    box = after[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].reshape(-1, 3)
+    assert len(np.unique(box, axis=0)) == 1
+
+
+def test_no_augmentation_is_the_preprocessing_itself():
+    assert augmented(as_tensor, "none", SIDE) is as_tensor
+
+
+def test_flip_mirrors_every_picture_where_a_plain_view_stands_beside_it():
+    image = tiny_picture(size=(SIDE, SIDE))
+    transform = augmented(as_tensor, "flip", SIDE)
+    for _ in range(5):
+        assert torch.equal(transform(image), as_tensor(image).flip(-1))
+
+
+def test_flip_alone_mirrors_about_every_second_picture():
+    torch.manual_seed(0)
+    image = tiny_picture(size=(SIDE, SIDE))
+    transform = augmented(as_tensor, "flip", SIDE, alone=True)
+    plain = sum(torch.equal(transform(image), as_tensor(image)) for _ in range(60))
+    assert 15 < plain < 45
+
+
+@pytest.mark.parametrize("size", [(48, 36), (SIDE, SIDE), (21, 90)])
+def test_the_published_chain_gives_the_square_and_changes_the_picture(size):
+    torch.manual_seed(0)
+    image = tiny_picture(size=size)
+    squashed = as_tensor(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    transform = augmented(as_tensor, "published", SIDE)
+    views = [transform(image) for _ in range(6)]
+    assert all(view.shape == (3, SIDE, SIDE) and view.dtype == torch.uint8 for view in views)
+    assert not any(torch.equal(view, squashed) for view in views)
+    assert not torch.equal(views[0], views[1])
+
+
+def test_random_numbers_are_a_stream_of_their_own():
+    whole, parts = RandomNumbers(1, 2), RandomNumbers(1, 2)
+    with whole.drawn():
+        expected = torch.rand(4)
+    torch.manual_seed(99)
+    outside = torch.rand(3)
+    torch.manual_seed(99)
+    with parts.drawn():
+        first = torch.rand(2)
+    assert torch.equal(torch.rand(3), outside)
+    with parts.drawn():
+        second = torch.rand(2)
+    assert torch.equal(torch.cat([first, second]), expected)
+
+
+def test_random_numbers_depend_on_all_of_their_seed():
+    def draw(*entropy: int) -> torch.Tensor:
+        with RandomNumbers(*entropy).drawn():
+            return torch.rand(2)
+
+    draws = [draw(1, 2), draw(1, 3), draw(2, 2), draw(2**40)]
+    assert len({tuple(each.tolist()) for each in draws}) == len(draws)
+
+
+def test_an_error_while_drawing_gives_the_generator_back():
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    with pytest.raises(ValueError, match="stop"), RandomNumbers(0).drawn():
+        raise ValueError("stop")
+    assert torch.equal(torch.rand(2), expected)
