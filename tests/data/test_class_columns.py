@@ -134,6 +134,13 @@ def test_a_table_without_labels_is_refused(table, text):
         load_dataset(table(text))
 
 
+def test_marks_other_than_one_are_named_when_no_column_is_a_class(table):
+    with pytest.raises(
+        DataError, match=r"no column holds labels.*row 2: column 'dog' is no class: it holds 'x'"
+    ):
+        load_dataset(table("image,dog,cat\na.jpg,x,\nb.jpg,,x\n"))
+
+
 def test_class_names_keep_blanks_underscores_and_commas(table):
     data = quiet(table('image,traffic light,"salt, pepper",hot_dog\na.jpg,1,1,1\nb.jpg,0,0,0\n'))
     assert data.classes == ("traffic light", "salt, pepper", "hot_dog")

@@ -70,7 +70,7 @@ def test_classes_come_in_the_order_of_their_category_ids(coco):
 
 
 def test_images_without_annotation_are_dropped_and_counted(coco):
-    assert "2 images without any annotation were dropped" in quiet(coco()).notes
+    assert "left out 2 images without any annotation" in quiet(coco()).notes
 
 
 def test_dropping_them_does_not_stop_a_strict_load(coco):

@@ -60,7 +60,7 @@ def test_an_absent_column_that_nobody_filled_in_is_pointed_out(table):
 
 def test_a_row_that_nobody_filled_in_is_unknown_rather_than_without_labels(table):
     file = table(HEADER + "a.jpg,dog\nb.jpg,\nc.jpg,cat\n")
-    with pytest.warns(DataWarning, match="except in 1 rows whose labels cell is empty"):
+    with pytest.warns(DataWarning, match="except in 1 row with an empty labels cell"):
         data = load_dataset(file)
     np.testing.assert_array_equal(data.train.labels, [[-1, 1], [0, 0], [1, -1]])
 

@@ -25,7 +25,7 @@ def coco663(shared_data):
 
 def test_coco663_has_its_images_classes_and_labels(coco663):
     assert (len(coco663.train), len(coco663.test), len(coco663.classes)) == (334, 326, 80)
-    assert coco663.notes == ("3 images without any annotation were dropped",)
+    assert coco663.notes == ("left out 3 images without any annotation",)
     assert coco663.problems == []
     assert coco663.classes[:3] == ("person", "bicycle", "car")
     assert coco663.train.known.all()
@@ -60,7 +60,7 @@ def test_photographs_open(coco663):
 
 def test_corel5k_has_its_images_words_and_splits(shared_data):
     table = shared_data / "corel5k" / "labels.csv"
-    with pytest.warns(DataWarning, match="except in 7 rows whose labels cell is empty"):
+    with pytest.warns(DataWarning, match="except in 7 rows with an empty labels cell"):
         data = load_dataset(table)
     assert (len(data.train), len(data.test), len(data.classes)) == (4500, 499, 260)
     assert data.classes == tuple((shared_data / "corel5k" / "classes.txt").read_text().split())

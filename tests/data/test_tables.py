@@ -129,7 +129,7 @@ def test_rows_with_one_label_each_can_be_merged(table):
     assert data.classes == ("beach", "cat", "dog")
     np.testing.assert_array_equal(data.train.labels, [[1, -1, 1], [-1, 1, -1]])
     assert data.problems == []
-    assert "2 rows were merged" in str(data)
+    assert "2 rows merged into others" in str(data)
 
 
 def test_without_merging_such_rows_are_reported_with_the_option(table):

@@ -71,7 +71,10 @@ def test_an_image_with_only_a_difficult_dog_has_no_dog(voc):
     data = quiet(voc(OBJECTS, trainval=["000001", "000002"], test=["000003"]))
     dog = data.classes.index("dog")
     np.testing.assert_array_equal(data.train.labels[:, dog], [1, -1])
-    assert "objects marked difficult do not count: 1 images have a class with no other object" in str(data)
+    assert (
+        "objects marked difficult do not count: 1 image with a class that has no other object there"
+        in str(data)
+    )
 
 
 def test_a_class_whose_objects_are_all_difficult_is_still_a_class(voc):

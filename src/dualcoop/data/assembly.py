@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualcoop.data.images import MAX_PIXELS, ImageError, check_file, open_image
 from dualcoop.data.labels import SPLIT_NAMES, DatasetSplits, LabelledImages, LabelMatrix
-from dualcoop.data.problems import DataWarning, Problem, ProblemLog, quoted_list
+from dualcoop.data.problems import DataWarning, Problem, ProblemLog, counted, quoted_list
 from dualcoop.data.splits import hold_out_images
 from dualcoop.errors import ConfigError, DataError
 
@@ -261,10 +261,9 @@ def _report_classes_without_positives(
 
 def _warn_about(problems: list[Problem], source: Path) -> None:
     first = "\n  ".join(str(problem) for problem in problems[:WARNED_PROBLEMS])
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     warnings.warn(
-        f"{source}: {count}, all in .problems; rows and images that cannot be used were "
-        f"left out (strict=True stops at the first problem).\n  {first}",
+        f"{source}: {counted(len(problems), 'problem')}, all in .problems; rows and images that cannot be "
+        f"used were left out (strict=True stops at the first problem).\n  {first}",
         DataWarning,
         stacklevel=4,
     )

@@ -126,7 +126,7 @@ def _columns_with_values(
             "Delete the column, or name the classes with classes=[...]. " + VALUES_REMEDY,
         )
     if not kept:
-        raise _no_class_column(table)
+        raise DataError(f"{_no_class_column(table)} The first problem: {log.problems[0]}")
     return kept
 
 

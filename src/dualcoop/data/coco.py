@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dualcoop.data.assembly import RawDataset, RawPart
-from dualcoop.data.problems import ProblemLog, quoted_list
+from dualcoop.data.problems import ProblemLog, counted, quoted_list
 from dualcoop.data.table_columns import Unlisted
 from dualcoop.errors import DataError
 
@@ -79,7 +79,7 @@ def load_coco(
         parts.append(part)
     if not any(part.names for part in parts):
         raise DataError(f"{path}: no image has an annotation. Check that these are instance annotations.")
-    notes = [f"{dropped} images without any annotation were dropped"] if dropped else []
+    notes = [f"left out {counted(dropped, 'image')} without any annotation"] if dropped else []
     return RawDataset(classes, parts, notes)
 
 

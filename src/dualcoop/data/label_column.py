@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dualcoop.data.problems import DataWarning, ProblemLog, quoted_list
+from dualcoop.data.problems import DataWarning, ProblemLog, counted, quoted_list
 from dualcoop.data.table_columns import Columns, ListedRows, TableOptions, clean_name, image_rows, is_blank
 from dualcoop.data.table_files import Table
 from dualcoop.errors import DataError
@@ -60,7 +60,7 @@ def read_label_column(table: Table, columns: Columns, options: TableOptions, log
             log.report(table.source, number, name, reason, "Keep it in one of the two")
             continue
         # An empty list says "none of them"; an empty cell says nothing.
-        annotated = not (is_blank(present_cell) and is_blank(absent_cell))
+        annotated = not is_blank(present_cell)
         rows.append(_Row(number, name, split, present, absent, annotated))
     if not holds_delimiter and other_delimiters:
         marks = " or ".join(repr(mark) for mark in sorted(other_delimiters))
@@ -164,7 +164,7 @@ def _unlisted(
     blank = sum(not row.annotated for row in rows)
     note = "a label that is not listed counts as absent"
     if blank:
-        note += f", except in {blank} rows whose labels cell is empty, where all are unknown"
+        note += f", except in {counted(blank, 'row')} with an empty labels cell, where all are unknown"
     warnings.warn(
         f"{source}: it lists the labels that are present and none that are absent, so {note}. If only some "
         "labels were looked for, pass unlisted='unknown' or add an 'absent' column; if all were, pass "

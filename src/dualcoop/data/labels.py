@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dualcoop.data.problems import DataWarning, Problem, quoted_list
+from dualcoop.data.problems import DataWarning, Problem, counted, quoted_list
 from dualcoop.errors import DataError
 
 SPLIT_NAMES = ("train", "valid", "test")
@@ -220,7 +220,8 @@ class DatasetSplits:
         parts = list(self.parts())
         total = sum(len(part) for _, part in parts)
         lines = [
-            f"{len(self.classes)} classes, {total:,} images" + (f" from {self.source}" if self.source else "")
+            f"{counted(len(self.classes), 'class')}, {counted(total, 'image')}"
+            + (f" from {self.source}" if self.source else "")
         ]
         titles = f"{'images':>9}{'known labels':>22}{'present':>10}{'per image':>11}{'classes present':>17}"
         lines.append(f"  {'part':<6}{titles}")

@@ -70,6 +70,12 @@ class ProblemLog:
         self.problems.append(problem)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 row, 2 rows, 3 classes."""
+    plural = noun if number == 1 else noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {plural}"
+
+
 def quoted_list(names: Iterable[str], shown: int = SHOWN_NAMES) -> str:
     """Names in quotes for a message, cut after `shown` of them: 'dog', 'cat' and 12 more."""
     all_names = [repr(str(name)) for name in names]

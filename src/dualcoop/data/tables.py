@@ -13,7 +13,7 @@ from dualcoop.data.assembly import RawDataset, RawPart
 from dualcoop.data.class_columns import read_class_columns
 from dualcoop.data.label_column import read_label_column
 from dualcoop.data.labels import SPLIT_NAMES
-from dualcoop.data.problems import SHOWN_NAMES, ProblemLog, quoted_list
+from dualcoop.data.problems import SHOWN_NAMES, ProblemLog, counted, quoted_list
 from dualcoop.data.table_columns import ListedRows, TableOptions, find_columns
 from dualcoop.data.table_files import Table
 from dualcoop.errors import DataError
@@ -122,7 +122,7 @@ def _settle_duplicates(
         for index in others:
             log.report(source, listed.numbers[index], listed.names[index], reason, "Delete one of the two")
     if merged:
-        listed.notes.append(f"{merged} rows were merged into others of the same image")
+        listed.notes.append(f"{counted(merged, 'row')} merged into others of the same image")
     return kept
 
 

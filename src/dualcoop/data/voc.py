@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from dualcoop.data.assembly import RawDataset, RawPart
-from dualcoop.data.problems import ProblemLog
+from dualcoop.data.problems import ProblemLog, counted
 from dualcoop.data.table_columns import Unlisted
 from dualcoop.errors import DataError
 
@@ -55,8 +55,8 @@ def load_voc(
     only_difficult = sum(bool(entry.difficult - entry.present) for entry in objects)
     if only_difficult:
         notes.append(
-            f"objects marked difficult do not count: {only_difficult} images have a class with no other "
-            "object, which is absent there"
+            f"objects marked difficult do not count: {counted(only_difficult, 'image')} with a class that "
+            "has no other object there, which is absent"
         )
     column = {name: index for index, name in enumerate(classes)}
     raw = []
