@@ -222,8 +222,8 @@ class DualCoOp(DualCoOpNetwork):
         """A model for other names over the same backbone object, without training.
 
         Shared contexts are copied and stand before any name; templates do too. Class-specific contexts go
-        only to names that this model knows, in any order or selection. Thresholds carry over by name; a new
-        name gets the median of this model's thresholds.
+        only to names that this model knows, in any order or selection. Thresholds and class biases carry
+        over by name; a new name gets their medians.
 
         Raises:
             ModelError: when the prompts are class-specific and a name is new.
@@ -241,9 +241,11 @@ class DualCoOp(DualCoOpNetwork):
             logit_scale=self.logit_scale,
             logit_bias=self.logit_bias,
         )
-        known = dict(zip(map(normalise_name, self.classes), self.thresholds.tolist(), strict=True))
-        median = float(self.thresholds.quantile(0.5))
-        model.set_thresholds([known.get(normalise_name(name), median) for name in names])
+        position = {normalise_name(name): index for index, name in enumerate(self.classes)}
+        rows = [position.get(normalise_name(name)) for name in names]
+        for mine, other in ((self.thresholds, model.thresholds), (self.class_bias, model.class_bias)):
+            median = float(mine.quantile(0.5))
+            other.copy_(torch.tensor([median if row is None else float(mine[row]) for row in rows]))
         model.mark_finetuned(self.backbone_delta, self._frozen_fingerprint)
         model.training_record = copy.deepcopy(self.training_record)
         return model

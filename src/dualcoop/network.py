@@ -58,6 +58,8 @@ class DualCoOpNetwork(nn.Module):
         classes: M names, as given.
         prompts: PromptLearner, whose contexts are the only learnable parameters, or TemplatePrompts.
         thresholds: (M,), float32 buffer; a label is present where its probability exceeds its threshold.
+        class_bias: (M,), float32 buffer, added to the logit bias: what is known of each class's frequency. Zeros
+            unless the trainer set it from the numbers of known labels.
         aggregation: "softmax" (Eq. 5 and 6), "average", "maximum" (Fig. 3), or "attention", the backbone's
             own pooling to one vector (Table 6).
         image_size: side of the square input, pixels.
@@ -68,6 +70,7 @@ class DualCoOpNetwork(nn.Module):
     """
 
     thresholds: Tensor
+    class_bias: Tensor
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class DualCoOpNetwork(nn.Module):
         else:
             self.prompts = build_prompts(backbone, self.classes, prompts or PromptConfig())
         self.register_buffer("thresholds", torch.full((len(self.classes),), DEFAULT_THRESHOLD))
+        self.register_buffer("class_bias", torch.zeros(len(self.classes)))
         self.backbone_delta: set[str] = set()
         self.training_record: dict[str, Any] = {}
         self._frozen_fingerprint: str | None = None
@@ -188,13 +192,14 @@ class DualCoOpNetwork(nn.Module):
             text = self.text_features(class_subset)
         leading = text.positive if text.positive is not None else text.negative
         assert leading is not None
+        class_bias = self.class_bias if class_subset is None else self.class_bias[class_subset]
         return dual_logits(
             regions.to(leading),
             text.positive,
             text.negative,
             spatial_scale=self.spatial_scale,
             logit_scale=self.logit_scale,
-            logit_bias=self.logit_bias,
+            logit_bias=self.logit_bias + class_bias,
             aggregation="average" if self.aggregation == "attention" else self.aggregation,
         )
 

@@ -134,9 +134,9 @@ def load_model(
 
 
 def _own_tensors(model: "DualCoOp") -> dict[str, Tensor]:
-    """What a model has beyond its backbone: contexts and thresholds."""
+    """What a model has beyond its backbone: contexts, thresholds and class biases."""
     contexts = {f"prompts.{name}": tensor for name, tensor in model.prompts.state_dict().items()}
-    return {**contexts, "thresholds": model.thresholds}
+    return {**contexts, "thresholds": model.thresholds, "class_bias": model.class_bias}
 
 
 def _classes_hash(classes: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def dual_logits(
     *,
     spatial_scale: float,
     logit_scale: float,
-    logit_bias: float = 0.0,
+    logit_bias: float | Tensor = 0.0,
     aggregation: str = "softmax",
 ) -> DualLogits:
     """Positive and negative logits of every class (Eq. 5 and 6, scaled as in Eq. 3).
@@ -67,8 +67,8 @@ def dual_logits(
         negative_text: (M, D), L2-normalised, or None for the positive prompt alone.
         spatial_scale: inverse temperature of the softmax over regions (20 for CLIP).
         logit_scale: scale of the aggregated cosine (100 for CLIP; the published code's 20 times 5).
-        logit_bias: added to the positive logit; 0 for CLIP, near the log prior of a label for backbones
-            that were trained with a bias.
+        logit_bias: added to the positive logit, one number or one per class (M,); 0 for CLIP, near the log
+            prior of a label for backbones that were trained with a bias.
         aggregation: see `region_weights`.
 
     Returns:
@@ -87,7 +87,7 @@ def dual_logits(
     if negative_text is None:
         return DualLogits(leading_logits + logit_bias, torch.zeros_like(leading_logits))
     if positive_text is None:
-        return DualLogits(torch.full_like(leading_logits, logit_bias), leading_logits)
+        return DualLogits(torch.zeros_like(leading_logits) + logit_bias, leading_logits)
     negative = logit_scale * aggregate_regions(region_features @ negative_text.T, weights)
     return DualLogits(leading_logits + logit_bias, negative)
 

@@ -43,6 +43,8 @@ class TrainingArguments:
         gamma_positive, gamma_negative, margin: of the asymmetric loss (Eq. 7 and 8); the margin is under 1.
         anchor: strength of the pull of each text feature towards its start, in labels per class: the
             prior counts as much as this many labels, so it matters while few are known and fades with more.
+        class_prior: where the backbone has a logit bias, replace that constant by the log-odds of each class
+            among the known labels; no effect on CLIP, whose bias is 0.
         views: copies of each image that are encoded before the first epoch, each epoch taking one of them at
             random; the first is plain, the others are augmented. 0 encodes anew in every epoch, as published.
         augmentation: "none", "flip" (2 views: there is one other), or "published" (Cutout of half the side,
@@ -79,6 +81,7 @@ class TrainingArguments:
     gamma_negative: float = 2.0
     margin: float = 0.05
     anchor: float = 0.0
+    class_prior: bool = True
     views: int = 1
     augmentation: str = "none"
     finetune: str = "none"

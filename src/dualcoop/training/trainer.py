@@ -17,6 +17,7 @@ from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.batches import EncodedAnew, EncodedOnce, RegionSource
 from dualcoop.training.checkpoints import remove_checkpoint
 from dualcoop.training.checks import check_classes, check_features, check_positives, check_run
+from dualcoop.training.class_prior import set_class_bias
 from dualcoop.training.features import RegionFeatures, encode_images_once, readable_images
 from dualcoop.training.learnable import assign, learnable_parameters
 from dualcoop.training.record import RunRecord
@@ -115,6 +116,8 @@ class Trainer:
         """
         start = time.perf_counter()
         arguments, folder = self.arguments, self.arguments.output_dir
+        if arguments.class_prior:
+            set_class_bias(self.model, self.train_data)
         with learnable_parameters(self.model, arguments.finetune) as learnable:
             run = Run(arguments, learnable, Anchor(self.model, self.train_data, arguments.anchor))
             if folder is not None and arguments.resume:
