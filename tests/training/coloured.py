@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tiny import TinyBackbone
 
 from dualcoop import DualCoOp, PromptConfig
 from dualcoop.data.labels import LabelledImages
+from tiny import TinyBackbone
 
 CLASSES = ("red", "green", "blue")
 COLOURS = ((230, 30, 40), (20, 200, 60), (40, 60, 235))

@@ -55,9 +55,7 @@ def test_few_known_labels_make_the_start_count_more(model, train_data):
     few = full.copy()
     few[2:] = 0
     text = moved(model)
-    penalties = [
-        float(Anchor(model, train_data.with_labels(each), 1.0).penalty(text, None)) for each in (full, few)
-    ]
+    penalties = [float(Anchor(model, train_data.with_labels(each), 1.0).penalty(text, None)) for each in (full, few)]
     assert penalties[1] == pytest.approx(7 * penalties[0], rel=1e-5)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_picture
 
 from dualcoop.training.augmentation import Cutout, RandomNumbers, augmented
+from tiny import tiny_picture
 
 SIDE = 40
 

@@ -211,5 +211,5 @@ def test_readable_images_are_found_without_encoding(model, train_data, tmp_path,
 
 
 def test_no_images_give_no_features(model):
-    empty = LabelledImages((), np.zeros((0, 3)), CLASSES, Path("."))
+    empty = LabelledImages((), np.zeros((0, 3)), CLASSES, Path())
     assert len(encode_images_once(model, empty)) == 0

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from backbones.tiny_models import tiny_backbone
 
+from backbones.tiny_models import tiny_backbone
 from dualcoop import DualCoOp, PromptConfig
 from dualcoop.errors import ConfigError
 from dualcoop.training import TrainingArguments
@@ -11,9 +11,7 @@ from dualcoop.training.learnable import assign, copies, learnable_parameters, ma
 from training.coloured import CLASSES, make_model
 
 CONTEXTS = ["prompts.negative_context", "prompts.positive_context"]
-POOLING = sorted(
-    [f"{part}_proj.{kind}" for part in "qkvc" for kind in ("weight", "bias")] + ["positional_embedding"]
-)
+POOLING = sorted([f"{part}_proj.{kind}" for part in "qkvc" for kind in ("weight", "bias")] + ["positional_embedding"])
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Learning rates against values computed by hand."""
 
+from itertools import pairwise
+
 import pytest
 
 from dualcoop.training import TrainingArguments
@@ -26,7 +28,7 @@ def test_after_the_warm_up_the_rate_starts_at_the_peak_and_only_falls():
     arguments = TrainingArguments(epochs=12, warmup_epochs=3)
     rates = [learning_rate(arguments, epoch, 1.0) for epoch in range(12)]
     assert rates[:4] == [1e-5, 1e-5, 1e-5, 1.0]
-    assert all(later < earlier for earlier, later in zip(rates[3:], rates[4:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(rates[3:]))
 
 
 def test_without_warm_up_the_cosine_ends_at_zero_after_all_epochs():

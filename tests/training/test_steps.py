@@ -32,6 +32,10 @@ class Kept:
         self.batches.append(rows.tolist())
         return self.values[rows]
 
+    @property
+    def order(self):
+        return [row for batch in self.batches for row in batch]
+
 
 @pytest.fixture(scope="module")
 def regions(train_data):
@@ -151,11 +155,11 @@ def test_every_image_comes_once_an_epoch_in_an_order_of_the_seed_and_the_epoch(r
         assert [len(batch) for batch in source.batches] == [4, 4, 4, 2]
         assert source.epochs == [epoch]
         assert row["epoch"] == epoch + 1
-        orders.append(sum(source.batches, []))
+        orders.append(source.order)
     assert sorted(orders[0]) == list(range(14))
     assert orders[0] == orders[2] != orders[1]
     _, _, other = run_epoch(plain_sgd(batch_size=4, seed=4), regions, train_data.labels)
-    assert sum(other.batches, []) != orders[0]
+    assert other.order != orders[0]
 
 
 def test_a_batch_without_known_labels_takes_no_step(regions, train_data):
