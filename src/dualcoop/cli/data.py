@@ -1,0 +1,91 @@
+"""Data sets as the commands load them, and the summary that they print."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dualcoop.cli.groups import plain
+from dualcoop.cli.messages import count, say
+from dualcoop.cli.options import DataOptions
+from dualcoop.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from dualcoop.data.labels import DatasetSplits
+
+COMMON_CLASSES = 6
+SHOWN_PROBLEMS = 10
+
+
+def load_data(table: Path, options: DataOptions, **further: Any) -> "DatasetSplits":
+    """`load_dataset` with the options of the command line; problems are shown one by one.
+
+    Args:
+        table: label table, annotation file or folder.
+        options: of the command line.
+        further: arguments of `load_dataset` that are no shared options, such as `test_fraction`.
+    """
+    from dualcoop.data.loading import load_dataset
+
+    arguments = plain_options(options)
+    check = arguments.pop("check_images")
+    with warnings.catch_warnings(record=True) as caught, progress_bar("checking images") as update:
+        warnings.simplefilter("always")
+        data = load_dataset(table, **arguments, **further, check_images=check, progress=update)
+    for warning in caught:
+        # One warning sums up the problems; they are listed below instead.
+        if not (data.problems and ".problems" in str(warning.message)):
+            warnings.warn_explicit(warning.message, warning.category, __file__, 1)
+    show_problems(data)
+    return data
+
+
+def plain_options(options: DataOptions) -> dict[str, Any]:
+    """Arguments of `load_dataset`: plain values under its own names."""
+    values = plain(options)
+    values["format"] = values.pop("data_format")
+    return values
+
+
+def show_problems(data: "DatasetSplits") -> None:
+    """List what could not be used as it was."""
+    if not data.problems:
+        return
+    say(
+        f"{count(len(data.problems), 'problem')}; rows and images that cannot be used were left out:",
+        style="bold yellow",
+        mark="warning",
+    )
+    for problem in data.problems[:SHOWN_PROBLEMS]:
+        say(f"  {problem}")
+    more = len(data.problems) - SHOWN_PROBLEMS
+    if more > 0:
+        say(f"  and {more:,} more (--strict stops at the first)")
+
+
+def show_summary(data: "DatasetSplits", console: Console) -> None:
+    """Parts with their numbers of images and labels, the most frequent classes, and notes."""
+    import numpy as np
+
+    grid = Table(title=f"{data.source}: {count(len(data.classes), 'class')}", title_justify="left")
+    for title in ("part", "images", "known labels", "present", "per image", "classes present"):
+        grid.add_column(title, justify="left" if title == "part" else "right")
+    for name, part in data.parts():
+        known, present = int(part.known.sum()), int(part.positives.sum())
+        grid.add_row(
+            name,
+            f"{len(part):,}",
+            f"{known:,} ({100 * known / max(part.labels.size, 1):.0f} %)",
+            f"{present:,}",
+            f"{present / max(len(part), 1):.2f}",
+            str(int((part.positives > 0).sum())),
+        )
+    console.print(grid)
+    for name, part in list(data.parts())[:1]:
+        order = np.argsort(-part.positives, kind="stable")[:COMMON_CLASSES]
+        common = ", ".join(f"{data.classes[column]} ({part.positives[column]})" for column in order)
+        console.print(f"most frequent in {name}: {common}", highlight=False, markup=False)
+    for note in data.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)

@@ -1,0 +1,149 @@
+"""`dualcoop info`: what is installed, where it computes, what works offline, and what a model folder holds."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dualcoop import __version__
+from dualcoop.cli.metrics import print_metrics
+from dualcoop.cli.progress import waiting
+
+CLASSES_SHOWN = 20
+
+
+def info(
+    model: Annotated[
+        str | None, typer.Argument(help="Folder of a trained model to describe instead.", show_default=False)
+    ] = None,
+) -> None:
+    """Show versions, devices and backbones; or what a trained model's folder holds."""
+    console = Console()
+    if model is not None:
+        _describe_model(Path(model).expanduser(), console)
+        return
+    with waiting("looking around"):
+        devices, precision = _devices()
+        backbones = _backbones()
+    _print(
+        "dualcoop",
+        {"version": __version__, "Python": f"{platform.python_version()}, {platform.platform()}"},
+        console,
+    )
+    _print("Packages", _packages(), console)
+    _print("Devices", {**devices, "bfloat16": precision}, console)
+    _print("Backbones", backbones, console)
+
+
+def _packages() -> dict[str, str]:
+    """Versions of what this package requires, extras aside."""
+    found = {}
+    for requirement in requires("dualcoop") or ():
+        if "extra ==" in requirement:
+            continue
+        name = requirement.split(";")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip()
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _devices() -> tuple[dict[str, str], str]:
+    import os
+
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    devices = {"cpu": f"{processor}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"}
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        devices[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    if torch.backends.mps.is_available():
+        devices["mps"] = "Apple GPU"
+    from dualcoop.devices import resolve_device
+
+    chosen = resolve_device("auto")
+    devices["--device auto"] = str(chosen)
+    return devices, _bfloat16(chosen.type)
+
+
+def _bfloat16(kind: str) -> str:
+    import torch
+
+    if kind == "cuda":
+        return "fast" if torch.cuda.is_bf16_supported(including_emulation=False) else "emulated, slow"
+    if kind == "cpu":
+        # Private, but the only name torch has for it; absent on some builds.
+        native = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+        return "fast" if native is not None and native() else "works, without a gain on this processor"
+    return "depends on the operating system"
+
+
+def _backbones() -> dict[str, str]:
+    from dualcoop.backbones import list_backbones
+
+    names = [name for name in list_backbones() if name != "lite"]
+    return {
+        "lite": "ships with dualcoop, works without a network",
+        f"{len(names)} by name": f"downloaded when first used: {', '.join(names[:6])}, ...",
+        "others": "hf-hub:owner/name, or a checkpoint file (RN101/openai@file.pt)",
+    }
+
+
+def _describe_model(folder: Path, console: Console) -> None:
+    from dualcoop.hub import find_model
+    from dualcoop.model_card import backbone_title
+    from dualcoop.saved_config import read_config
+
+    if not folder.is_dir():
+        folder = find_model(str(folder))
+    config = read_config(folder)
+    names = ", ".join(config.classes[:CLASSES_SHOWN])
+    more = len(config.classes) - CLASSES_SHOWN
+    training = config.training_record.get("training", {})
+    _print(
+        str(folder),
+        {
+            "saved by": f"dualcoop {config.dualcoop_version}",
+            "backbone": f"{backbone_title(config.backbone_name)}{', fine-tuned' if config.finetuned else ''}",
+            "fingerprint": config.backbone_fingerprint,
+            "classes": f"{len(config.classes)}: {names}" + (f" and {more} more" if more > 0 else ""),
+            "prompts": _short(config.prompts.to_dict()),
+            "head": f"{config.aggregation}, spatial scale {config.spatial_scale:g}, logit scale "
+            f"{config.logit_scale:g}, logit bias {config.logit_bias:g}",
+            "image size": f"{config.image_size} pixels",
+            "files": ", ".join(f"{path.name} ({_size(path)})" for path in sorted(folder.iterdir()) if path.is_file()),
+            "trained": training.get("started", "not recorded"),
+            "training data": "; ".join(
+                f"{name}: {part['images']} images, {part['known_labels']} known labels"
+                for name, part in training.get("data", {}).items()
+            ),
+        },
+        console,
+    )
+    for name, report in config.training_record.get("metrics", {}).items():
+        print_metrics(report, title=name, console=console)
+
+
+def _short(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} kiB" if size >= 2**10 else f"{size} B"
+
+
+def _print(title: str, values: dict[str, str], console: Console) -> None:
+    grid = Table(title=title, title_justify="left", show_header=False, title_style="bold")
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in values.items():
+        if value:
+            grid.add_row(name, value)
+    console.print(grid)

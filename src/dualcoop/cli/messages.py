@@ -1,0 +1,74 @@
+"""What the commands say besides their results: one line at a time, on stderr, without traceback."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+PACKAGE = str(Path(__file__).resolve().parents[1])
+COUNT_WORDS = {"image": "images", "class": "classes", "label": "labels", "problem": "problems"}
+
+
+def stderr_console() -> Console:
+    """A console on what stderr is now."""
+    return Console(stderr=True)
+
+
+def say(message: str, *, style: str = "", mark: str = "") -> None:
+    """One message on stderr; in a terminal it is wrapped, and `mark` before it has the style."""
+    console = stderr_console()
+    text = Text.assemble((f"{mark}: " if mark else "", style), message)
+    console.print(text, soft_wrap=not console.is_terminal, highlight=False)
+
+
+def warn(message: str) -> None:
+    """Something that the user should know although the command goes on."""
+    say(message, style="bold yellow", mark="warning")
+
+
+def complain(message: str) -> None:
+    """Why the command stops."""
+    say(message, style="bold red", mark="error")
+
+
+def count(number: int, word: str) -> str:
+    """A number with its noun: "1 image", "1,204 images"."""
+    return f"{number:,} {word if number == 1 else COUNT_WORDS.get(word, word + 's')}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "4.2 s", "3 min 05 s", "1 h 02 min"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+@contextmanager
+def plain_warnings(reworded: Callable[[str], str], *, everything: bool = False) -> Iterator[None]:
+    """Show this package's own warnings as messages, each once, and other packages' not at all.
+
+    Args:
+        reworded: turns the library's wording into the command line's.
+        everything: leave all warnings as Python shows them, for debugging.
+    """
+    if everything:
+        yield
+        return
+    shown: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object) -> None:
+        text = str(message)
+        if Path(filename).resolve().is_relative_to(PACKAGE) and text not in shown:
+            shown.add(text)
+            warn(reworded(text))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,95 @@
+"""`--from-run`: the options of an earlier run as the defaults of this one."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dualcoop.cli.messages import warn
+from dualcoop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dualcoop.data.labels import LabelledImages
+    from dualcoop.model import DualCoOp
+
+OPTIONS = "options"
+RUN = "dualcoop.run"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """What a run.json says.
+
+    Attributes:
+        path: the file.
+        content: all of it.
+    """
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of `dualcoop train` by parameter name.
+
+        Raises:
+            ConfigError: when the run was not made on the command line.
+        """
+        options = (self.content.get("source") or {}).get(OPTIONS)
+        if not isinstance(options, dict):
+            raise ConfigError(
+                f"{self.path}: the run was not started by `dualcoop train`, so it does not say where its data are. "
+                "Give the options yourself."
+            )
+        return options
+
+    def compare(self, model: "DualCoOp", parts: dict[str, "LabelledImages | None"]) -> None:
+        """Warn where the data or the backbone are not those of the run."""
+        recorded = self.content.get("data", {})
+        for name, part in parts.items():
+            was = recorded.get(name, {}).get("fingerprint")
+            now = None if part is None else part.fingerprint()
+            if was != now:
+                warn(
+                    f"the {name} images or labels are not those of {self.path} (fingerprint {_short(now)}, then "
+                    f"{_short(was)}): the result will differ."
+                )
+        was, now = self.content.get("model", {}).get("backbone_fingerprint"), model.backbone_fingerprint()
+        if was != now:
+            warn(
+                f"the backbone is not that of {self.path} (fingerprint {_short(now)}, then {_short(was)}): the "
+                "result will differ."
+            )
+
+
+def use_run(context: typer.Context, path: Path | None) -> Path | None:
+    """Callback of `--from-run`: make the run's options this command's defaults.
+
+    Raises:
+        ConfigError: when the file is no record of a run.
+    """
+    if path is None or context.resilient_parsing:
+        return path
+    try:
+        content = json.loads(path.expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: the record of a run cannot be read ({error.strerror}). Check the name.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: this is no record of a run ({error}). Give the run.json of a training.") from error
+    if not isinstance(content, dict) or content.get("format") != "dualcoop run":
+        raise ConfigError(f"{path}: this is no record of a run. Give the run.json that a training wrote.")
+    past = PastRun(path, content)
+    context.default_map = {**(context.default_map or {}), **past.options}
+    context.meta[RUN] = past
+    return path
+
+
+def past_run(context: typer.Context) -> PastRun | None:
+    """The run that this command repeats."""
+    return context.meta.get(RUN)
+
+
+def _short(fingerprint: str | None) -> str:
+    return "none" if fingerprint is None else f"{fingerprint[:12]}..."

@@ -1,0 +1,28 @@
+"""The library's messages speak Python; here its options are called as the command line calls them."""
+
+import re
+from collections.abc import Iterable
+
+DATA_FORMAT = "data_format"
+"""What the commands call `load_dataset`'s `format`, which is the format of the output there."""
+
+
+def as_typed(message: str, options: Iterable[str]) -> str:
+    """Turn `unlisted='absent'` into `--unlisted absent`, and `strict=True` into `--strict`, in a message.
+
+    Args:
+        message: of an error or a warning.
+        options: names of the command's parameters; others stay as they are.
+    """
+    flags = {name: "--" + name.replace("_", "-") for name in options}
+    if DATA_FORMAT in flags:
+        flags["format"] = flags[DATA_FORMAT]
+    if not flags:
+        return message
+    spellings = "|".join(sorted(map(re.escape, flags), key=len, reverse=True))
+
+    def replace(match: re.Match[str]) -> str:
+        flag, value = flags[match[1]], (match[2] or "").strip("'\"")
+        return f"{flag} {value}" if value and value != "True" else flag
+
+    return re.sub(rf"(?<![\w.])({spellings})=('[^']*'|\"[^\"]*\"|\w+)?", replace, message)
