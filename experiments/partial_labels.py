@@ -23,6 +23,7 @@ from experiments.photographs import DEFAULT_ROOT, IMAGE_SIZES, Photographs, cons
 
 FRACTIONS = (0.1, 0.5, 1.0)
 SEEDS = (0, 1, 2)
+ARGUMENTS = TrainingArguments(precision="bfloat16")
 METHODS = ("zero-shot", "linear", "class-specific", "shared")
 
 
@@ -89,7 +90,7 @@ def measure(photographs: Photographs, run: dict[str, Any], output: Path) -> dict
 
         def prompts(config: methods.PromptConfig) -> tuple[np.ndarray, dict[str, Any]]:
             folder = output / "runs" / "-".join(str(part) for part in key(run))
-            return methods.dualcoop(photographs, mask, run["seed"], config, TrainingArguments(), folder)
+            return methods.dualcoop(photographs, mask, run["seed"], config, ARGUMENTS, folder)
 
         scores, details = learn[run["method"]]()
     report = evaluate(scores, photographs.test.labels, photographs.test.classes)

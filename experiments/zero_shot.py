@@ -56,7 +56,11 @@ def main() -> None:
         )
         Trainer(
             model,
-            TrainingArguments(seed=seed, output_dir=options.output / "runs" / f"coco-48-17-{seed}"),
+            TrainingArguments(
+                seed=seed,
+                precision="bfloat16",
+                output_dir=options.output / "runs" / f"coco-48-17-{seed}",
+            ),
             train=train,
             source={"data": "coco663", "split": split.name},
             train_features=_rows(photographs.train, photographs.train_features, train),

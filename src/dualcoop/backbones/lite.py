@@ -30,7 +30,7 @@ IMAGE_SIZE = 320
 STRIDE = 32
 TEXT_CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 4}
 # Chosen on training photographs: cosines spread wider here than in CLIP's joint space.
-SPATIAL_SCALE = 20.0
+SPATIAL_SCALE = 10.0
 LOGIT_SCALE = 10.0
 LOGIT_BIAS = -4.0
 # EfficientNet-Lite takes (pixel - 127) / 128.

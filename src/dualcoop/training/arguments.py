@@ -67,20 +67,20 @@ class TrainingArguments:
     """
 
     output_dir: Path | None = None
-    epochs: int = 20
+    epochs: int = 8
     batch_size: int | None = None
     optimizer: str = "adamw"
-    learning_rate: float = 2e-3
+    learning_rate: float = 0.015
     weight_decay: float = 0.0
     momentum: float = 0.9
-    warmup_epochs: int = 1
+    warmup_epochs: int = 0
     warmup_learning_rate: float = 1e-5
     loss: str = "normalised"
     loss_weight: float | None = None
     gamma_positive: float = 1.0
     gamma_negative: float = 2.0
     margin: float = 0.05
-    anchor: float = 0.0
+    anchor: float = 0.5
     class_prior: bool = True
     views: int = 1
     augmentation: str = "none"
@@ -191,6 +191,9 @@ class TrainingArguments:
             optimizer="sgd",
             learning_rate=0.001 if voc else 0.002,
             weight_decay=5e-4,
+            warmup_epochs=1,
+            anchor=0.0,
+            class_prior=False,
             loss="published",
             loss_weight=0.01 if zero_shot else PUBLISHED_LOSS_WEIGHT,
             views=0,
