@@ -28,9 +28,7 @@ def prediction(path="a.jpg", scores=(0.9, 0.2, 0.6)):
 
 
 def write(path, format, predictions, *, top=2, resume=False):
-    with open_writer(
-        path, format, console=Console(), paths=[], classes=CLASSES, top=top, resume=resume
-    ) as writer:
+    with open_writer(path, format, console=Console(), paths=[], classes=CLASSES, top=top, resume=resume) as writer:
         for each in predictions:
             writer.write(each)
 

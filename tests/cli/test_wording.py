@@ -14,6 +14,8 @@ OPTIONS = ("strict", "unlisted", "images", "data_format", "valid_fraction", "min
         ("Pass format=.", "Pass --data-format."),
         ("the option valid_fraction=0.2 is", "the option --valid-fraction 0.2 is"),
         ("valid_fraction=0.2.", "--valid-fraction 0.2."),
+        ("valid_fraction is 7, expected less", "--valid-fraction is 7, expected less"),
+        ("the strict is long, strict is not first", "the strict is long, strict is not first"),
         ("load it with classes=[...]", "load it with classes=[...]"),
         ("model.strict=True", "model.strict=True"),
         ("non_strict=True", "non_strict=True"),

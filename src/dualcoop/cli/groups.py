@@ -19,7 +19,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     The fields are annotated as Typer wants parameters to be: `Annotated[type, typer.Option(...)] = default`.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, type[Any]] = {name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)}
+    groups: dict[str, type[Any]] = {
+        name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
+    }
 
     @wraps(command)
     def collected(**values: Any) -> None:

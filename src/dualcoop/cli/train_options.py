@@ -161,7 +161,7 @@ class PromptOptions:
 class TrainingOptions:
     """Fields of `TrainingArguments` under its names, with its defaults."""
 
-    epochs: Annotated[int, typer.Option(min=0, help="Passes over the images.", rich_help_panel=SCHEDULE)] = 20
+    epochs: Annotated[int, typer.Option(min=0, help="Passes over the images.", rich_help_panel=SCHEDULE)] = 8
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -172,10 +172,10 @@ class TrainingOptions:
         ),
     ] = None
     optimizer: Annotated[Optimizer, typer.Option(help="sgd as published.", rich_help_panel=SCHEDULE)] = Optimizer.adamw
-    learning_rate: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = 2e-3
+    learning_rate: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = 0.015
     weight_decay: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = 0.0
     momentum: Annotated[float, typer.Option(help="Of sgd.", rich_help_panel=SCHEDULE)] = 0.9
-    warmup_epochs: Annotated[int, typer.Option(min=0, help="At a tiny rate.", rich_help_panel=SCHEDULE)] = 1
+    warmup_epochs: Annotated[int, typer.Option(min=0, help="At a tiny rate.", rich_help_panel=SCHEDULE)] = 0
     class_sample: Annotated[
         int | None,
         typer.Option(
@@ -227,7 +227,7 @@ class TrainingOptions:
     ] = 0.05
     anchor: Annotated[
         float, typer.Option(help="Pull towards the start, in labels per class.", rich_help_panel=LOSS)
-    ] = 0.0
+    ] = 0.5
     class_prior: Annotated[
         bool,
         typer.Option(

@@ -8,7 +8,7 @@ DATA_FORMAT = "data_format"
 
 
 def as_typed(message: str, options: Iterable[str]) -> str:
-    """Turn `unlisted='absent'` into `--unlisted absent`, and `strict=True` into `--strict`, in a message.
+    """Turn `unlisted='absent'` into `--unlisted absent`, `strict=True` into `--strict`, a first `epochs is` likewise.
 
     Args:
         message: of an error or a warning.
@@ -25,4 +25,5 @@ def as_typed(message: str, options: Iterable[str]) -> str:
         flag, value = flags[match[1]], (match[2] or "").strip("'\"")
         return f"{flag} {value}" if value and value != "True" else flag
 
+    message = re.sub(rf"^({spellings})(?= is )", lambda match: flags[match[1]], message)
     return re.sub(rf"(?<![\w.])({spellings})=('[^']*'|\"[^\"]*\"|\w+)?", replace, message)

@@ -1,0 +1,45 @@
+import warnings
+
+import pytest
+
+from dualcoop.cli.messages import PACKAGE, count, duration, plain_warnings
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (4.26, "4.3 s"),
+        (59.9, "59.9 s"),
+        (59.97, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3725, "1 h 02 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "word", "text"),
+    [(1, "image", "1 image"), (0, "image", "0 images"), (1204, "class", "1,204 classes"), (2, "epoch", "2 epochs")],
+)
+def test_counts(number, word, text):
+    assert count(number, word) == text
+
+
+def emit(message, file):
+    warnings.warn_explicit(message, UserWarning, file, 1)
+
+
+def test_own_warnings_are_said_once_and_others_not(capsys):
+    with plain_warnings(str.upper):
+        emit("ours", f"{PACKAGE}/data/labels.py")
+        emit("ours", f"{PACKAGE}/data/labels.py")
+        emit("theirs", "/elsewhere/torch/nn.py")
+    assert capsys.readouterr().err == "warning: OURS\n"
+
+
+def test_for_debugging_warnings_stay_as_they_are():
+    with pytest.warns(UserWarning, match="theirs"), plain_warnings(str, everything=True):
+        emit("theirs", "/elsewhere/torch/nn.py")
