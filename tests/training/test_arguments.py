@@ -37,6 +37,7 @@ WHOLE = "expected a whole number of at least"
         ({"gamma_negative": None}, "gamma_negative is None, expected a number of at least 0"),
         ({"margin": 1.0}, "margin is 1.0, expected a number of at least 0 and under 1"),
         ({"anchor": -2}, "anchor is -2, expected a number of at least 0"),
+        ({"class_prior": 1}, "class_prior is 1, expected True or False"),
         ({"views": -1}, f"views is -1, {WHOLE} 0"),
         ({"augmentation": "crop"}, "augmentation is 'crop', expected one of none, flip, published"),
         ({"views": 2}, "without augmentation all would be the same"),
@@ -121,6 +122,7 @@ def test_the_published_recipe_is_the_papers():
     assert (recipe.warmup_epochs, recipe.warmup_learning_rate) == (1, 1e-5)
     assert (recipe.loss, recipe.loss_weight) == ("published", 0.03)
     assert (recipe.gamma_positive, recipe.gamma_negative, recipe.margin) == (1, 2, 0.05)
+    assert (recipe.anchor, recipe.class_prior) == (0, False)
     assert (recipe.views, recipe.augmentation, recipe.finetune) == (0, "published", "none")
 
 

@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_made_is_refused(make_record, tmp_path):
         ({"checkpoint_every": 7}, True),
         ({"strict": True}, True),
         ({"seed": 1}, False),
-        ({"epochs": 21}, False),
+        ({"epochs": 99}, False),
         ({"learning_rate": 1e-3}, False),
         ({"select": "best"}, False),
         ({"precision": "bfloat16"}, False),
@@ -132,7 +132,7 @@ def test_the_model_takes_what_others_may_see(make_record, tmp_path, monkeypatch)
     record.leave_out([Problem("", None, "/home/someone/broken.jpg", "cut off", "Left out")])
     record.finish([], 0, 1.0, {"validation": {"images": 10}})
     training = model.training_record["training"]
-    assert training["arguments"]["epochs"] == 20
+    assert training["arguments"]["epochs"] == TrainingArguments().epochs
     assert training["data"]["train"]["images"] == 14
     assert training["images_left_out"] == 1
     assert {"started", "seconds", "versions", "machine", "label_mask", "chosen_epoch"} <= set(training)

@@ -65,12 +65,12 @@ IDENTITY = {"seed": 0}
 
 
 @pytest.fixture
-def make_run(train_data):
+def make_run():
     def make():
         model = make_model()
         arguments = TrainingArguments(epochs=5, select="best", anchor=2.0)
         learnable = {f"prompts.{name}": value for name, value in model.prompts.named_parameters()}
-        return Run(arguments, learnable, Anchor(model, train_data, 2.0))
+        return Run(arguments, learnable, Anchor(model, 2.0))
 
     return make
 

@@ -38,7 +38,7 @@ def test_without_warm_up_the_cosine_ends_at_zero_after_all_epochs():
 
 
 def test_a_peak_below_the_warm_up_rate_is_never_exceeded():
-    assert learning_rate(TrainingArguments(), 0, 1e-6) == 1e-6
+    assert learning_rate(TrainingArguments(warmup_epochs=1), 0, 1e-6) == 1e-6
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 1), (2, 5)])

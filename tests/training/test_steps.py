@@ -55,7 +55,7 @@ def run_epoch(arguments, regions, labels, *, model=None, anchor=None, epoch=0):
     before = {name: value.detach().clone() for name, value in model.prompts.named_parameters()}
     with learnable_parameters(model, "none") as learnable:
         optimizer = make_optimizer(arguments, learnable)
-        row = train_epoch(model, arguments, optimizer, source, labels, anchor or Anchor(model, None, 0.0), epoch)
+        row = train_epoch(model, arguments, optimizer, source, labels, anchor or Anchor(model, 0.0), epoch)
     moved = {name: value.detach() - before[name] for name, value in model.prompts.named_parameters()}
     return row, moved, source
 
@@ -126,7 +126,7 @@ def test_the_anchor_stands_in_the_same_proportion_to_either_loss(regions, train_
 
     def displaced():
         model = make_model()
-        anchor = Anchor(model, train_data, 3.0)
+        anchor = Anchor(model, 3.0)
         with torch.no_grad():
             model.prompts.positive_context.copy_(model.prompts.positive_context.flip(-1))
         return model, anchor
@@ -139,7 +139,7 @@ def test_the_anchor_stands_in_the_same_proportion_to_either_loss(regions, train_
     model, anchor = displaced()
     pairs = np.count_nonzero(train_data.labels)
     weight = 38.4 if loss == "normalised" else 0.03 * pairs
-    (weight * anchor.penalty(model.text_features(), None)).backward()
+    (weight * anchor.penalty(model.text_features(), None, pairs / 3)).backward()
     expected = {name: value.grad for name, value in model.prompts.named_parameters()}
     difference = {name: with_anchor[name] - without[name] for name in expected}
     for name, value in expected.items():
@@ -186,7 +186,7 @@ def test_class_samples_change_from_step_to_step(regions, train_data):
 
 
 def test_the_learning_rate_follows_the_schedule(regions, train_data):
-    arguments = plain_sgd(epochs=3)
+    arguments = plain_sgd(epochs=3, warmup_epochs=1)
     rates = [run_epoch(arguments, regions, train_data.labels, epoch=e)[0]["learning_rate"] for e in range(3)]
     assert rates == pytest.approx([1e-5, RATE, RATE * 0.75])
 

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from dualcoop.data.labels import LabelledImages
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import TextFeatures
 
@@ -19,34 +18,32 @@ class Anchor:
 
     Args:
         model: at its start; T0 are its text features now.
-        data: the training images, whose known labels are counted.
         strength: 0 for no penalty.
     """
 
-    def __init__(self, model: DualCoOpNetwork, data: LabelledImages, strength: float) -> None:
+    def __init__(self, model: DualCoOpNetwork, strength: float) -> None:
         self._start: list[Tensor | None] = []
-        self._weight = 0.0
+        self._strength = strength
         if strength:
-            per_class = max(float(data.known.sum()) / len(data.classes), 1.0)
-            self._weight = strength / per_class
             with torch.no_grad():
                 self._start = [None if each is None else each.clone() for each in model.text_features()]
 
-    def penalty(self, text: TextFeatures, class_subset: Tensor | None) -> Tensor | float:
+    def penalty(self, text: TextFeatures, class_subset: Tensor | None, labels_per_class: float) -> Tensor | float:
         """Scalar in the units of the mean loss, differentiable in the text features; 0 without an anchor.
 
         Args:
             text: features of the prompts in use, each (M, D) or, with a subset, (K, D).
             class_subset: (K,), int64, the classes that they belong to; None for all M.
+            labels_per_class: n, known training labels per class.
         """
-        if not self._weight:
+        if not self._strength:
             return 0.0
         terms = [
             (1 - cosine_similarity(feature, start if class_subset is None else start[class_subset])).mean()
             for feature, start in zip(text, self._start, strict=True)
             if feature is not None and start is not None
         ]
-        return self._weight * torch.stack(terms).sum()
+        return self._strength / max(labels_per_class, 1.0) * torch.stack(terms).sum()
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint."""

@@ -113,7 +113,7 @@ class TrainingArguments:
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
         self._check_numbers()
-        for name in ("fit_thresholds", "resume", "strict"):
+        for name in ("class_prior", "fit_thresholds", "resume", "strict"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
         self._check_views()
@@ -216,9 +216,7 @@ class TrainingArguments:
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ConfigError(
-                f"unknown training options: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-            )
+            raise ConfigError(f"unknown training options: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         return cls(**values)
 
 
@@ -231,6 +229,4 @@ def _check_number(name: str, value: object, *, above: bool = False, under: float
     valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < under
     if not valid or (above and value == 0):
         limit = "" if under == math.inf else f" and under {under:g}"
-        raise ConfigError(
-            f"{name} is {value!r}, expected a number {'above' if above else 'of at least'} 0{limit}"
-        )
+        raise ConfigError(f"{name} is {value!r}, expected a number {'above' if above else 'of at least'} 0{limit}")

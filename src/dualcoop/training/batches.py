@@ -92,9 +92,7 @@ class EncodedAnew:
         """
         draft = DRAFT_OVERSAMPLING * self._model.image_size
         with self._random.drawn():
-            pixels = torch.stack(
-                [self._transform(open_picture(self._paths[row], draft_size=draft)) for row in rows]
-            )
+            pixels = torch.stack([self._transform(open_picture(self._paths[row], draft_size=draft)) for row in rows])
         if not self._finetune:
             return encode(self._model, pixels, self._precision)
         low = self._precision == "bfloat16"

@@ -62,9 +62,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
             raise ValueError("its content is not what was written")
         return tensors, json.loads(metadata["state"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ModelError(
-            f"the checkpoint {path} is damaged ({error}): delete it and start the run again"
-        ) from error
+        raise ModelError(f"the checkpoint {path} is damaged ({error}): delete it and start the run again") from error
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -35,17 +35,12 @@ def check_run(
         )
     check_positives(train)
     if arguments.select == "best" and (valid is None or not valid.positives.any()):
-        lack = (
-            "there are no validation images" if valid is None else "no validation label is known as present"
-        )
+        lack = "there are no validation images" if valid is None else "no validation label is known as present"
         raise ConfigError(
-            f"select is 'best', but {lack} to choose by: hold images out of the training set, "
-            "or use select='last'"
+            f"select is 'best', but {lack} to choose by: hold images out of the training set, or use select='last'"
         )
     if arguments.class_sample is not None and arguments.class_sample > len(model.classes):
-        raise ConfigError(
-            f"class_sample is {arguments.class_sample}, but there are only {len(model.classes)} classes"
-        )
+        raise ConfigError(f"class_sample is {arguments.class_sample}, but there are only {len(model.classes)} classes")
     if mask is not None and (mask.keep.shape != train.labels.shape or train.known[~mask.keep].any()):
         raise DataError(
             "the training labels did not go through the mask that is to be written down with the run: "
@@ -105,9 +100,7 @@ def check_features(
     if features is None:
         return
     if not views:
-        raise ConfigError(
-            f"{name} are given, but this run encodes images anew in every epoch: leave them out"
-        )
+        raise ConfigError(f"{name} are given, but this run encodes images anew in every epoch: leave them out")
     rows, columns = model.backbone.grid_size(model.image_size)
     regions = 1 if model.aggregation == "attention" else rows * columns + 1
     expected = (0 if data is None else len(data), regions, model.backbone.embed_dim)

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from dualcoop.data.labels import LabelledImages
 from dualcoop.network import DualCoOpNetwork
 
 PRIOR_LABELS = 5.0
@@ -21,12 +20,12 @@ def class_log_odds(labels: np.ndarray) -> np.ndarray:
     return np.log(share / (1 - share))
 
 
-def set_class_bias(model: DualCoOpNetwork, data: LabelledImages) -> None:
-    """Put the classes' log-odds in the place of the backbone's constant logit bias.
+def set_class_bias(model: DualCoOpNetwork, labels: np.ndarray) -> None:
+    """Put the classes' log-odds among training labels (N, M) in the place of the backbone's constant logit bias.
 
     The contexts then need not learn how frequent a class is, which they can only do by leaving the region of
     the joint space where names mean something. Without a logit bias (CLIP) nothing changes.
     """
     if model.logit_bias:
-        bias = class_log_odds(data.labels) - model.logit_bias
+        bias = class_log_odds(labels) - model.logit_bias
         model.class_bias.copy_(torch.from_numpy(bias))

@@ -45,9 +45,7 @@ def _tuned_names(model: DualCoOp, finetune: str) -> list[str]:
         return []
     image = getattr(model.backbone, "image", None)
     if image is None:
-        raise ConfigError(
-            f"{model.backbone.name} has no image tower that can be fine-tuned: use finetune='none'"
-        )
+        raise ConfigError(f"{model.backbone.name} has no image tower that can be fine-tuned: use finetune='none'")
     wanted = {id(p) for p in (image.pooling_parameters() if finetune == "pooling" else image.parameters())}
     return [name for name, parameter in model.backbone.named_parameters() if id(parameter) in wanted]
 

@@ -79,9 +79,7 @@ class RunRecord:
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be resumed, JSON values."""
         options = {k: v for k, v in self._content["arguments"].items() if k not in FREE_OPTIONS}
-        return plain(
-            {"arguments": options, **{key: self._content[key] for key in ("prompts", "model", "data")}}
-        )
+        return plain({"arguments": options, **{key: self._content[key] for key in ("prompts", "model", "data")}})
 
     def start(self, epoch: int) -> None:
         """Write the record and the mask before anything is computed.
@@ -103,8 +101,7 @@ class RunRecord:
             self._write()
         except OSError as error:
             raise ConfigError(
-                f"nothing can be written to output_dir {self._folder} ({error.strerror or error}): "
-                "give another folder"
+                f"nothing can be written to output_dir {self._folder} ({error.strerror or error}): give another folder"
             ) from error
 
     def leave_out(self, problems: Sequence[Problem]) -> None:
@@ -117,9 +114,7 @@ class RunRecord:
         if self._folder is not None and history:
             write_history(history, self._folder / HISTORY_FILE)
 
-    def finish(
-        self, history: Sequence[dict[str, Any]], epoch: int, seconds: float, metrics: dict[str, Any]
-    ) -> None:
+    def finish(self, history: Sequence[dict[str, Any]], epoch: int, seconds: float, metrics: dict[str, Any]) -> None:
         """Attach the record to the model, and write it, the curves and the model.
 
         Args:

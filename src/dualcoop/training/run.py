@@ -67,9 +67,7 @@ class Run:
         anchor: pull of the text features towards their start.
     """
 
-    def __init__(
-        self, arguments: TrainingArguments, learnable: dict[str, nn.Parameter], anchor: Anchor
-    ) -> None:
+    def __init__(self, arguments: TrainingArguments, learnable: dict[str, nn.Parameter], anchor: Anchor) -> None:
         self.arguments = arguments
         self.learnable = learnable
         self.chosen = copies(learnable)
@@ -123,8 +121,7 @@ class Run:
         try:
             assign(self.learnable, {name: tensors[f"{NOW}{name}"] for name in self.learnable})
             self.chosen = {
-                name: tensors[f"{CHOSEN}{name}"].to(parameter.device)
-                for name, parameter in self.learnable.items()
+                name: tensors[f"{CHOSEN}{name}"].to(parameter.device) for name, parameter in self.learnable.items()
             }
             self.anchor.restore(tensors)
             restore_optimizer(self.optimizer, tensors)

@@ -50,6 +50,7 @@ def train_epoch(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(arguments, epoch, group["peak"])
     source.start_epoch(epoch)
+    labels_per_class = np.count_nonzero(labels) / labels.shape[1]
     total, known = 0.0, 0
     for rows, subset in _batches(arguments, labels, epoch):
         chosen = labels[rows] if subset is None else labels[rows][:, subset]
@@ -63,7 +64,7 @@ def train_epoch(
         loss = known_loss(arguments, logits, torch.from_numpy(chosen).to(model.device))
         # The anchor stands beside a mean over labels; the published sum has `count` times its size.
         share = 1 if arguments.loss == "normalised" else count
-        objective = arguments.effective_loss_weight * (loss + share * anchor.penalty(text, index))
+        objective = arguments.effective_loss_weight * (loss + share * anchor.penalty(text, index, labels_per_class))
         value = objective.item()
         if not math.isfinite(value):
             raise ConfigError(

@@ -58,6 +58,8 @@ class TrainingResult:
 class Trainer:
     """Trains the contexts of `model`, and nothing else unless asked to.
 
+    Thresholds and class biases of the model are not learned; they are set from counts of known labels.
+
     Args:
         model: with learnable prompts for the classes of the data.
         arguments: TrainingArguments() when None.
@@ -116,24 +118,22 @@ class Trainer:
         """
         start = time.perf_counter()
         arguments, folder = self.arguments, self.arguments.output_dir
-        if arguments.class_prior:
-            set_class_bias(self.model, self.train_data)
         with learnable_parameters(self.model, arguments.finetune) as learnable:
-            run = Run(arguments, learnable, Anchor(self.model, self.train_data, arguments.anchor))
+            run = Run(arguments, learnable, Anchor(self.model, arguments.anchor))
             if folder is not None and arguments.resume:
                 run.resume(folder, self._record.identity())
             self._record.start(run.epochs.done)
             if folder is not None and not arguments.resume:
                 remove_checkpoint(folder)
             source, labels, problems = self._training_source()
+            if arguments.class_prior:
+                set_class_bias(self.model, labels)
             validation = self._validation()
             if validation is not None:
                 problems += validation.problems
             self._record.leave_out(problems)
             while not run.is_over():
-                row = train_epoch(
-                    self.model, arguments, run.optimizer, source, labels, run.anchor, run.epochs.done
-                )
+                row = train_epoch(self.model, arguments, run.optimizer, source, labels, run.anchor, run.epochs.done)
                 if validation is not None:
                     row |= validation.row(encode_again=not self._frozen)
                 run.add(row)
