@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dualcoop.cli.messages import duration, say
+from dualcoop.cli.models import DEFAULT_BACKBONE, zero_shot_model
 from dualcoop.cli.progress import waiting
 from dualcoop.cli.training_display import TrainingDisplay
 from dualcoop.errors import ConfigError
@@ -36,14 +37,17 @@ def demo(
         raise ConfigError(f"{output}: this is a file. Name a folder.")
     console = Console()
     with waiting("starting"):
+        from dualcoop.demo.content import demo_classes
         from dualcoop.demo.experiment import run_demo
         from dualcoop.demo.outcome import DemoOptions
         from dualcoop.demo.overview import write_overview
         from dualcoop.demo.report import random_exhibits, verdict, write_report
         from dualcoop.training import TrainingArguments
-    options = DemoOptions(known_fraction=known_fraction, seeds=tuple(range(seeds)), device=device)
+
+        zero_shot = zero_shot_model(DEFAULT_BACKBONE, demo_classes(), device=device)
+    options = DemoOptions(known_fraction=known_fraction, seeds=tuple(range(seeds)))
     with TrainingDisplay(TrainingArguments().epochs, lines=False) as display:
-        result = run_demo(options, display)
+        result = run_demo(zero_shot, options, display)
         display.step("writing the report")
         exhibits = random_exhibits(result)
         output.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 DEFAULT_BACKBONE = "lite"
 TEMPLATE = "a photo of a {}."
+# A backbone's own scale is where training starts well. Untrained, this one makes 0.5 a fair threshold: on 168 of
+# coco663's training photographs a label decided present is right as often as a present one is found (45 and 41 %).
+ZERO_SHOT_LOGIT_SCALES = {"lite": 25.0}
 
 
 def open_model(
@@ -72,7 +75,8 @@ def zero_shot_model(
 
     loaded = create_backbone(backbone, device=resolve_device(device))
     prompts = TemplateConfig(TEMPLATE, None) if loaded.logit_bias else TemplateConfig()
-    return DualCoOp(loaded, labels, prompts, image_size=image_size)
+    scale = ZERO_SHOT_LOGIT_SCALES.get(loaded.name)
+    return DualCoOp(loaded, labels, prompts, image_size=image_size, logit_scale=scale)
 
 
 def is_model_folder(name: str) -> bool:

@@ -1,0 +1,103 @@
+"""Pictures of the report: thumbnails and heat maps as small JPEGs inside the page."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dualcoop.demo.content import Credit
+from dualcoop.demo.outcome import SPECIFIC, ZERO_SHOT, DemoResult, Run
+from dualcoop.explain import HeatMap, heat_maps, overlay
+from dualcoop.pictures import open_picture
+
+THUMBNAIL = (300, 300)
+QUALITY = 78
+
+
+@dataclass(frozen=True)
+class ShownLabel:
+    """A label that a method gave to a picture, or missed.
+
+    Attributes:
+        name: of the class.
+        score: probability, in [0, 1].
+        verdict: "right", "wrong", or "missed" when it is there and was not given.
+    """
+
+    name: str
+    score: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One test picture as the report shows it.
+
+    Attributes:
+        name: file name.
+        picture: RGB, thumbnail size.
+        truth: labels that are in it.
+        before, after: what zero-shot and trained class-specific prompts say, best first, missed ones last.
+        heat_map: of the trained prompts for the right label with the highest score; None where none is right.
+        heated: the thumbnail with that heat map; None likewise.
+        credit: whom the picture is from.
+    """
+
+    name: str
+    picture: Image.Image
+    truth: list[str]
+    before: list[ShownLabel]
+    after: list[ShownLabel]
+    heat_map: HeatMap | None
+    heated: Image.Image | None
+    credit: Credit | None
+
+
+def drawn_pictures(result: DemoResult, count: int) -> list[int]:
+    """Indices of test pictures to show, drawn at random with the demo's first seed."""
+    draw = np.random.default_rng(result.options.seeds[0])
+    return sorted(draw.permutation(len(result.test))[:count].tolist())
+
+
+def exhibit(result: DemoResult, index: int, credits: dict[str, Credit], *, heated: bool = True) -> Exhibit:
+    """Everything about one test picture; the heat map costs a pass through the image tower."""
+    path = result.test.paths[index]
+    picture = open_picture(path)
+    thumbnail = picture.copy()
+    thumbnail.thumbnail(THUMBNAIL)
+    truth = [name for name, label in zip(result.test.classes, result.test.labels[index], strict=True) if label > 0]
+    after = shown_labels(result, result.outcomes[SPECIFIC].runs[0], index)
+    right = [label.name for label in after if label.verdict == "right"]
+    heat_map = heat_maps(result.model, picture, right[:1])[0] if heated and right else None
+    return Exhibit(
+        path.name,
+        thumbnail,
+        truth,
+        shown_labels(result, result.outcomes[ZERO_SHOT].runs[0], index),
+        after,
+        heat_map,
+        None if heat_map is None else overlay(thumbnail, heat_map.weights),
+        credits.get(path.name),
+    )
+
+
+def shown_labels(result: DemoResult, run: Run, index: int) -> list[ShownLabel]:
+    """Labels that one method gives to a picture, best first, then those that it misses."""
+    given, missed = [], []
+    for column in np.argsort(-run.scores[index], kind="stable"):
+        name, score = result.test.classes[column], float(run.scores[index, column])
+        there = bool(result.test.labels[index, column] > 0)
+        if run.decisions[index, column]:
+            given.append(ShownLabel(name, score, "right" if there else "wrong"))
+        elif there:
+            missed.append(ShownLabel(name, score, "missed"))
+    return given + missed
+
+
+def as_data_address(picture: Image.Image) -> str:
+    """A picture as an address that holds it, for a page of one file."""
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
