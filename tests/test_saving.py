@@ -93,6 +93,7 @@ def test_three_small_files_are_written_and_none_is_a_pickle(saved):
         "prompts.positive_context",
         "prompts.negative_context",
         "thresholds",
+        "class_bias",
     }
     assert sum(path.stat().st_size for path in saved.iterdir()) < 20_000
 
@@ -248,7 +249,7 @@ def test_changed_tensors_are_refused(saved):
     [
         (
             {"thresholds": torch.zeros(3)},
-            "missing or unknown: prompts.negative_context, prompts.positive_context",
+            "missing or unknown: class_bias, prompts.negative_context, prompts.positive_context",
         ),
         (None, "not what config.json says"),
         ("short", r"prompts\.positive_context is \(2, 5, 24\), this model needs \(3, 5, 24\)"),
