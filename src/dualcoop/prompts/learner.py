@@ -124,10 +124,8 @@ def initial_context(backbone: Backbone, config: PromptConfig, polarity: str, cla
     """
     phrase: str | None = getattr(config, f"{polarity}_init")
     tokens: int | None = getattr(config, f"{polarity}_tokens")
-    if phrase is None:
-        words = torch.empty(0, backbone.text_width)
-    else:
-        words = phrase_embeddings(backbone, phrase).float().cpu()
+    no_words = torch.empty(0, backbone.text_width)
+    words = no_words if phrase is None else phrase_embeddings(backbone, phrase).float().cpu()
     if tokens is None:
         tokens = DEFAULT_TOKENS if phrase is None else len(words)
     if tokens < len(words):
