@@ -79,8 +79,9 @@ def test_figure_has_the_picture_a_panel_for_each_label_and_colour_bars(picture, 
     figure = draw_heat_maps(picture, maps)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["picture", *(each.title for each in maps)]
-    bars = [axes for axes in figure.axes if "weight of a region" in axes.get_ylabel()]
+    bars = [bar for axes in figure.axes for bar in axes.child_axes]
     assert len(bars) == labels
+    assert all(bar.get_ylim()[1] == pytest.approx(each.weights.max()) for bar, each in zip(bars, maps, strict=True))
     heights = {round(axes.get_subplotspec().get_gridspec().nrows) for axes in figure.axes[:1]}
     assert heights == {rows}
 

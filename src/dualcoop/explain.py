@@ -113,14 +113,14 @@ def draw_heat_maps(picture: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     shown = picture.copy()
     shown.thumbnail((MAX_SIDE, MAX_SIDE))
     panels = len(maps) + 1
     columns = min(panels, PANELS_IN_A_ROW)
     rows = math.ceil(panels / columns)
-    height = min(max(PANEL_INCHES * shown.height / shown.width, 1.6), 2 * PANEL_INCHES) + 0.45
+    height = min(max(PANEL_INCHES * shown.height / shown.width, 1.6), 2 * PANEL_INCHES) + 0.5
     figure = Figure(figsize=(columns * (PANEL_INCHES + 0.5), rows * height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -132,12 +132,16 @@ def draw_heat_maps(picture: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
         axis.imshow(overlay(shown, heat_map.weights))
         axis.set_title(heat_map.title, fontsize=11, fontweight="bold" if heat_map.present else "normal")
         scale = ScalarMappable(Normalize(0, float(heat_map.weights.max())), COLOURS)
-        bar = figure.colorbar(scale, ax=axis, fraction=0.045, pad=0.02)
-        bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        bar = figure.colorbar(scale, cax=axis.inset_axes((1.02, 0, 0.04, 1)), ticks=MaxNLocator(5))
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=1, symbol=" %"))
         bar.ax.tick_params(labelsize=8)
-        even = 1 / heat_map.weights.size
-        bar.ax.axhline(even, color="white", linewidth=1.2)
-        bar.set_label(f"weight of a region (line: {100 * even:.1f} %, if all were equal)", fontsize=8)
+        bar.ax.axhline(1 / heat_map.weights.size, color="white", linewidth=1.5)
+    if maps:
+        figure.supxlabel(
+            "colour: weight of a region in the label's score; white line on the scale: if all "
+            f"{maps[0].weights.size} regions counted the same",
+            fontsize=8,
+        )
     return figure
 
 

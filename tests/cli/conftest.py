@@ -1,6 +1,7 @@
 """Commands on a tiny random backbone in the place of lite, and small picture folders."""
 
 import csv
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -23,32 +24,25 @@ def _tiny_in_place_of_lite(monkeypatch):
     monkeypatch.setattr(dualcoop.backbones.lite, "load_lite", tiny_lite)
 
 
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Run a command in an empty folder; nothing is a terminal."""
     monkeypatch.chdir(tmp_path)
-    runner = CliRunner()
-
-    def invoke(*arguments):
-        return runner.invoke(app, [str(argument) for argument in arguments])
-
     return invoke
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """A folder of eight pictures, one of them in a subfolder."""
-    folder = tmp_path / "photos"
+def write_photos(folder):
     (folder / "below").mkdir(parents=True)
     for number in range(8):
         tiny_picture(number).save((folder if number else folder / "below") / f"{number}.png")
     return folder
 
 
-@pytest.fixture
-def table(tmp_path, photos):
-    """Labels of the eight pictures: six for training and two for testing."""
-    path = tmp_path / "labels.csv"
+def write_table(path):
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["image", "labels", "absent", "split"])
@@ -61,8 +55,29 @@ def table(tmp_path, photos):
 
 
 @pytest.fixture
-def trained(run, table, photos, tmp_path):
-    """Folder of a model trained for one epoch."""
-    result = run("train", table, "--images", photos, "--output", tmp_path / "out", "--epochs", 1)
+def photos(tmp_path):
+    """A folder of eight pictures, one of them in a subfolder."""
+    return write_photos(tmp_path / "photos")
+
+
+@pytest.fixture
+def table(tmp_path, photos):
+    """Labels of the eight pictures: six for training and two for testing."""
+    return write_table(tmp_path / "labels.csv")
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    photos, table = write_photos(folder / "photos"), write_table(folder / "labels.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dualcoop.backbones.lite, "load_lite", tiny_lite)
+        result = invoke("train", table, "--images", photos, "--output", folder / "out", "--epochs", 1)
     assert result.exit_code == 0, result.output
-    return tmp_path / "out"
+    return folder / "out"
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """Folder of a model trained for one epoch on such pictures and labels."""
+    return shutil.copytree(trained_once, tmp_path / "out")

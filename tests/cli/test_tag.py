@@ -4,6 +4,7 @@ import json
 import pytest
 
 from dualcoop.cli import tag as tag_command
+from dualcoop.cli.models import ZERO_SHOT_LOGIT_SCALES
 from dualcoop.data import load_dataset
 from dualcoop.model import DualCoOp
 from dualcoop.prompts import TemplateConfig
@@ -28,12 +29,13 @@ def test_scores_are_the_models_own(run, photos):
     rows = jsonl(run("tag", photos / "1.png", *LABELS, "-f", "jsonl").stdout)
     backbone = TinyBackbone(name="lite")
     backbone.logit_scale, backbone.logit_bias = 20.0, -4.0
-    model = DualCoOp(backbone, ["dog", "beach", "kite"], TemplateConfig("a photo of a {}.", None))
+    scale = ZERO_SHOT_LOGIT_SCALES["lite"]
+    model = DualCoOp(backbone, ["dog", "beach", "kite"], TemplateConfig("a photo of a {}.", None), logit_scale=scale)
     assert rows[0]["scores"] == pytest.approx(model.predict(photos / "1.png").scores, abs=1e-4)
 
 
 def test_backbone_without_a_bias_is_scored_by_both_templates(run, photos, monkeypatch):
-    monkeypatch.setattr("dualcoop.backbones.lite.load_lite", lambda: TinyBackbone(name="lite"))
+    monkeypatch.setattr("dualcoop.backbones.lite.load_lite", lambda: TinyBackbone(name="clip"))
     rows = jsonl(run("tag", photos / "1.png", *LABELS, "-f", "jsonl").stdout)
     model = DualCoOp(TinyBackbone(), ["dog", "beach", "kite"], TemplateConfig())
     assert rows[0]["scores"] == pytest.approx(model.predict(photos / "1.png").scores, abs=1e-4)

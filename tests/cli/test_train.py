@@ -55,7 +55,8 @@ def test_data_are_summed_up_and_metrics_come_with_protocols(run, table, photos, 
     assert "1 of the training images were held out" in result.stdout
     assert "classes without positives skipped" in " ".join(result.stdout.split())
     assert "epoch 1/1: loss" in result.stderr
-    assert "the test part is still unseen: dualcoop evaluate" in result.stderr
+    command = f"dualcoop evaluate {tmp_path / 'out'} {table} --images {photos}"
+    assert f"the test part is still unseen: {command}\n" in result.stderr
 
 
 def test_options_reach_the_trainer(run, table, photos, tmp_path):
@@ -140,9 +141,10 @@ def test_options_change_a_repeated_run(run, table, photos, tmp_path, trained):
     assert record(tmp_path / "again")["arguments"]["epochs"] == 2
 
 
-def test_a_repeated_run_on_changed_data_warns(run, table, tmp_path, trained):
+def test_a_repeated_run_on_changed_data_warns(run, table, photos, tmp_path, trained):
     table.write_text(table.read_text().replace("1.png,beach", "1.png,kite").replace("dog;kite", "dog;beach", 1))
-    result = run("train", "--from-run", trained / "run.json", "-o", tmp_path / "again")
+    result = run("train", table, "--images", photos, "--from-run", trained / "run.json", "-o", tmp_path / "again")
+    assert result.exit_code == 0, result.output
     assert "are not those of" in result.stderr.replace("\n", " ")
 
 
@@ -230,3 +232,12 @@ def test_a_record_of_a_run_in_python_does_not_say_where_its_data_are(run, table,
     result = run("train", "--from-run", tmp_path / "python" / "run.json", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "was not started by `dualcoop train`" in result.stderr.replace("\n", " ")
+
+
+def test_broken_pictures_are_found_before_training_when_asked(run, table, photos, tmp_path):
+    (photos / "1.png").write_bytes(b"\x89PNG broken")
+    command = ("train", table, "--images", photos, "--epochs", 1, "--check-images")
+    result = run(*command, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "row 3 (1.png)" in result.stderr
+    assert record(tmp_path / "out")["left_out"] == []

@@ -1,6 +1,7 @@
 """Data sets as the commands load them, and the summary that they print."""
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ def load_data(table: Path, options: DataOptions, **further: Any) -> "DatasetSpli
 
     arguments = plain_options(options)
     check = arguments.pop("check_images")
-    with warnings.catch_warnings(record=True) as caught, progress_bar("checking images") as update:
+    bar = progress_bar("checking images") if check else nullcontext(None)
+    with warnings.catch_warnings(record=True) as caught, bar as update:
         warnings.simplefilter("always")
         data = load_dataset(table, **arguments, **further, check_images=check, progress=update)
     for warning in caught:

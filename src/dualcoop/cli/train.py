@@ -1,5 +1,6 @@
 """`dualcoop train`: a tagger from labelled images, with everything needed to judge and repeat the run."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 from rich.console import Console
 
 from dualcoop.cli.data import load_data, show_summary
-from dualcoop.cli.groups import grouped, plain, plain_value
+from dualcoop.cli.groups import given, grouped, plain, plain_value
 from dualcoop.cli.messages import count, duration, say
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import DEFAULT_BACKBONE
@@ -131,7 +132,7 @@ def train(
         say(f"left out: {problem}", style="bold yellow", mark="warning")
     _show_result(model.training_record, result.epoch, result.seconds, out.output, console)
     if splits.test is not None:
-        say(f"the test part is still unseen: dualcoop evaluate {out.output} {table}" + _images_option(data))
+        say(f"the test part is still unseen: {_evaluation(context, out.output, table, data)}")
 
 
 def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Path, console: Console) -> None:
@@ -146,5 +147,10 @@ def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Pat
     )
 
 
-def _images_option(data: DataOptions) -> str:
-    return "" if data.images is None else f" --images {data.images}"
+def _evaluation(context: typer.Context, output: Path, table: Path, data: DataOptions) -> str:
+    """The command that measures the trained model, with the options that the data were read with."""
+    words = ["dualcoop", "evaluate", str(output), str(table)]
+    for name, value in given(context, data).items():
+        if name != "check_images" and value not in (None, False):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(plain_value(value))])]
+    return shlex.join(words)
