@@ -42,6 +42,7 @@ def class_thresholds(
         scores: (N, M), comparable between classes. Of validation images, never of test images.
         labels: (N, M), +1 present, -1 absent, 0 unknown.
         prior_positives: weight of the shared counts, in positives; at 0 a class with a positive stands alone.
+            5 gave the best micro F1 of 1, 2, 5, 10 and 20 between two parts of training photographs.
 
     Returns:
         (M,) float64, for `decide`.
