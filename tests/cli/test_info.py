@@ -1,6 +1,11 @@
 import json
+from functools import partial
+from types import SimpleNamespace
+
+from huggingface_hub import scan_cache_dir
 
 from dualcoop import __version__
+from dualcoop.cli import info as info_command
 
 
 def test_versions_devices_and_backbones_are_shown(run):
@@ -37,3 +42,14 @@ def test_a_damaged_configuration_is_named(run, trained):
     result = run("info", trained)
     assert result.exit_code == 1
     assert "not valid JSON" in result.stderr
+
+
+def test_weights_in_the_cache_count_as_there_without_a_network(monkeypatch):
+    repositories = [SimpleNamespace(repo_id="timm/resnet50_clip.openai")]
+    monkeypatch.setattr("huggingface_hub.scan_cache_dir", lambda: SimpleNamespace(repos=repositories))
+    assert info_command._downloaded(["RN50", "RN101"]) == ["RN50/openai"]
+
+
+def test_no_cache_at_all_is_nothing_downloaded(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.scan_cache_dir", partial(scan_cache_dir, tmp_path / "none"))
+    assert info_command._downloaded(["RN50"]) == []

@@ -32,3 +32,10 @@ def test_output_format_keeps_its_name_where_no_data_are_read():
 
 def test_without_options_nothing_changes():
     assert as_typed("strict=True", []) == "strict=True"
+
+
+def test_weights_on_disk_are_given_as_the_command_line_takes_them():
+    message = 'fetch it and call create_backbone("RN101/openai", pretrained="path/to/that/file"), or use "lite"'
+    expected = 'fetch it and pass --backbone RN101/openai@path/to/that/file, or use "lite"'
+    assert as_typed(message, ["backbone"]) == expected
+    assert as_typed(message, ["strict"]) == message

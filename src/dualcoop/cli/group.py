@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dualcoop.cli.messages import complain, plain_warnings
+from dualcoop.cli.messages import complain, plain_warnings, say
 from dualcoop.cli.wording import as_typed
 from dualcoop.errors import DualCoOpError
 
@@ -41,7 +41,7 @@ class CommandGroup(TyperGroup):
             with plain_warnings(reworded, everything=debug):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            complain("stopped")
+            say("stopped")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             message = _message(error)

@@ -1,6 +1,7 @@
 """`dualcoop info`: what is installed, where it computes, what works offline, and what a model folder holds."""
 
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,9 +91,31 @@ def _backbones() -> dict[str, str]:
     names = [name for name in list_backbones() if name != "lite"]
     return {
         "lite": "ships with dualcoop, works without a network",
-        f"{len(names)} by name": f"downloaded when first used: {', '.join(names[:6])}, ...",
+        "downloaded already": ", ".join(_downloaded(names)) or "none",
+        "by name": f"downloaded when first used: {', '.join(names)}",
         "others": "hf-hub:owner/name, or a checkpoint file (RN101/openai@file.pt)",
     }
+
+
+def _downloaded(names: Sequence[str]) -> list[str]:
+    """Names with tags of which the weights lie in the Hugging Face cache, so that they need no network."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    from dualcoop.backbones import list_pretrained
+    from dualcoop.backbones.names import tag_config
+
+    try:
+        cached = {repository.repo_id for repository in scan_cache_dir().repos}
+    except CacheNotFound:
+        return []
+    tags = [(name, tag) for name in names for tag in list_pretrained(name)]
+    return [f"{name}/{tag}" for name, tag in tags if _repository(tag_config(name, tag)[1]) in cached]
+
+
+def _repository(record: Mapping[str, Any]) -> str:
+    """owner/name of a tag's hub repository; open_clip writes a slash or the file's name behind it."""
+    return "/".join(str(record.get("hf_hub", "")).split("/")[:2])
 
 
 def _describe_model(folder: Path, console: Console) -> None:

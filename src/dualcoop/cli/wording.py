@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 DATA_FORMAT = "data_format"
 """What the commands call `load_dataset`'s `format`, which is the format of the output there."""
+LOCAL_WEIGHTS = re.compile(r'call create_backbone\("([^"]+)", pretrained="([^"]+)"\)')
 
 
 def as_typed(message: str, options: Iterable[str]) -> str:
@@ -25,5 +26,7 @@ def as_typed(message: str, options: Iterable[str]) -> str:
         flag, value = flags[match[1]], (match[2] or "").strip("'\"")
         return f"{flag} {value}" if value and value != "True" else flag
 
+    if "backbone" in flags:
+        message = LOCAL_WEIGHTS.sub(r"pass --backbone \1@\2", message)
     message = re.sub(rf"^({spellings})(?= is )", lambda match: flags[match[1]], message)
     return re.sub(rf"(?<![\w.])({spellings})=('[^']*'|\"[^\"]*\"|\w+)?", replace, message)
