@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dualcoop.training.augmentation import Cutout, RandomNumbers, augmented
 from tiny import tiny_picture
@@ -83,6 +83,18 @@ def test_the_published_chain_gives_the_square_and_changes_the_picture(size):
     assert all(view.shape == (3, SIDE, SIDE) and view.dtype == torch.uint8 for view in views)
     assert not any(torch.equal(view, squashed) for view in views)
     assert not torch.equal(views[0], views[1])
+
+
+def test_the_published_chain_cuts_out_of_the_squashed_picture_and_then_augments(monkeypatch):
+    """RandAugment stands in as a negative, so that what came before it can be told."""
+    monkeypatch.setattr("dualcoop.training.augmentation.v2.RandAugment", lambda: ImageOps.invert)
+    image = tiny_picture(size=(48, 36))
+    squashed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    torch.manual_seed(6)
+    expected = as_tensor(ImageOps.invert(Cutout()(squashed)))
+    torch.manual_seed(6)
+    assert torch.equal(augmented(as_tensor, "published", SIDE)(image), expected)
+    assert not torch.equal(expected, as_tensor(ImageOps.invert(squashed)))
 
 
 def test_random_numbers_are_a_stream_of_their_own():
