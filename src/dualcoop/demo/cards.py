@@ -36,7 +36,7 @@ def _card(shown: Exhibit) -> str:
     caption = (
         ""
         if shown.heat_map is None
-        else f"<figcaption>right: where it looked for “{escape(shown.heat_map.label)}”</figcaption>"
+        else f"<figcaption>heat map: where it looked for “{escape(shown.heat_map.label)}”</figcaption>"
     )
     single = " single" if len(views) == 1 else ""
     return (
