@@ -116,7 +116,12 @@ class TinyBackbone(Backbone):
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         return self.words(tokens.to(self.positions.device))
 
-    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+    def encode_prompts(
+        self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None
+    ) -> Tensor:
+        if shared_prefix is not None:
+            embeddings = torch.cat([shared_prefix.expand(len(embeddings), -1, -1), embeddings], dim=1)
+            end_positions = end_positions + len(shared_prefix)
         length = embeddings.shape[1]
         mask = nn.Transformer.generate_square_subsequent_mask(length) if self.causal_text else None
         hidden = self.text(embeddings + self.positions[:length], mask=mask, is_causal=self.causal_text)

@@ -88,12 +88,13 @@ class Backbone(nn.Module, ABC):
         """Word embeddings without positions: ids (M, L) to (M, L, W)."""
 
     @abstractmethod
-    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
         """Text features of prompt embeddings, differentiable with respect to them.
 
         Args:
             embeddings: (M, L, W); L may be below `context_length` where `causal_text` holds.
-            end_positions: (M,), index of the pooled token.
+            end_positions: (M,), index of the pooled token in `embeddings`.
+            shared_prefix: (P, W), what stands before every prompt; a causal tower computes it once for all.
 
         Returns:
             (M, D), L2-normalised.

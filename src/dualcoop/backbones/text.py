@@ -11,6 +11,7 @@ import torch
 from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
 from torch import Tensor, nn
 
+from dualcoop.backbones.causal_text import encode_causal, supports
 from dualcoop.errors import BackboneError
 
 POOLINGS = ("argmax", "eos", "last", "first")
@@ -60,8 +61,7 @@ class TextTower(nn.Module):
         super().__init__()
         if pooling not in POOLINGS:
             raise BackboneError(
-                f"the text tower pools by {pooling!r}, supported are {', '.join(POOLINGS)}: "
-                "choose another backbone"
+                f"the text tower pools by {pooling!r}, supported are {', '.join(POOLINGS)}: choose another backbone"
             )
         self.token_embedding = token_embedding
         self.positional_embedding = nn.Parameter(positional_embedding.detach())
@@ -76,6 +76,7 @@ class TextTower(nn.Module):
         self.eos_id = eos_id
         self.causal = causal
         self.causal_text = causal and pooling in ("argmax", "eos")
+        self._plain_blocks = supports(getattr(transformer, "resblocks", [transformer]))
         self.context_length, self.width = positional_embedding.shape
         mask = torch.full((self.context_length, self.context_length), float("-inf")).triu_(1)
         self.register_buffer("causal_mask", mask, persistent=False)
@@ -109,9 +110,7 @@ class TextTower(nn.Module):
         )
 
     @classmethod
-    def from_config(
-        cls, embed_dim: int, text_cfg: Mapping[str, Any], *, quick_gelu: bool = False
-    ) -> "TextTower":
+    def from_config(cls, embed_dim: int, text_cfg: Mapping[str, Any], *, quick_gelu: bool = False) -> "TextTower":
         """Build a tower with random weights from the `text_cfg` of an open_clip model config.
 
         Args:
@@ -124,9 +123,7 @@ class TextTower(nn.Module):
         arguments = {key: value for key, value in fields.items() if key in accepted}
         activation = QuickGELU if quick_gelu else partial(nn.GELU, **(fields["act_kwargs"] or {}))
         norm = partial(LayerNorm, **(fields["norm_kwargs"] or {}))
-        transformer = TextTransformer(
-            **arguments, output_dim=embed_dim, act_layer=activation, norm_layer=norm
-        )
+        transformer = TextTransformer(**arguments, output_dim=embed_dim, act_layer=activation, norm_layer=norm)
         return cls.from_open_clip(transformer)
 
     @property
@@ -147,20 +144,56 @@ class TextTower(nn.Module):
         index = tokens.shape[1] - 1 if self.pooling == "last" else 0
         return torch.full((tokens.shape[0],), index, dtype=torch.long, device=tokens.device)
 
-    def forward(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
         """Text features that are not yet normalised.
 
         Args:
             embeddings: word and context embeddings without positions, (M, L, W).
-            end_positions: (M,), index of the pooled token.
+            end_positions: (M,), index of the pooled token in `embeddings`.
+            shared_prefix: (P, W), embeddings that stand before those of every text. A causal tower computes
+                them once for all.
 
         Returns:
-            (M, D), differentiable with respect to `embeddings`.
+            (M, D), differentiable with respect to `embeddings` and `shared_prefix`.
 
         Raises:
-            BackboneError: when L is above the context length, or below it although every token matters.
+            BackboneError: when P + L is above the context length, or below it although every token matters.
         """
+        before = 0 if shared_prefix is None else len(shared_prefix)
+        self._check_length(before + embeddings.shape[1])
+        if self.causal_text and self._plain_blocks:
+            pooled = self._encode_causal(embeddings, end_positions, shared_prefix)
+        else:
+            if shared_prefix is not None:
+                prefix = shared_prefix.expand(len(embeddings), -1, -1)
+                embeddings = torch.cat([prefix, embeddings], dim=1)
+            pooled = self.encode_plainly(embeddings, end_positions + before)
+        pooled = self.ln_final(pooled)
+        if self.text_projection is None:
+            return pooled
+        if isinstance(self.text_projection, nn.Linear):
+            return self.text_projection(pooled)
+        return pooled @ self.text_projection
+
+    def encode_plainly(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+        """Output of open_clip's own transformer at the pooled tokens: (M, L, W) to (M, W)."""
         count, length, _ = embeddings.shape
+        features = embeddings + self.positional_embedding[:length].to(embeddings.dtype)
+        mask = self.causal_mask[:length, :length] if self.causal else None
+        features = self.transformer(features, attn_mask=mask)
+        return features[torch.arange(count, device=features.device), end_positions]
+
+    def _encode_causal(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None) -> Tensor:
+        positions = self.positional_embedding.to(embeddings.dtype)
+        before = 0
+        if shared_prefix is not None:
+            before = len(shared_prefix)
+            shared_prefix = shared_prefix + positions[:before]
+        prompts = embeddings + positions[before : before + embeddings.shape[1]]
+        blocks: Any = self.transformer.resblocks
+        return encode_causal(list(blocks), prompts, end_positions, shared_prefix)
+
+    def _check_length(self, length: int) -> None:
         if length > self.context_length or (length < self.context_length and not self.causal_text):
             least = "at most" if self.causal_text else "exactly"
             raise BackboneError(
@@ -170,13 +203,3 @@ class TextTower(nn.Module):
                 else f"the prompts are cut to {length} tokens, but this backbone's text tower is not causal "
                 f"and needs all {self.context_length}, padding included"
             )
-        features = embeddings + self.positional_embedding[:length].to(embeddings.dtype)
-        mask = self.causal_mask[:length, :length] if self.causal else None
-        features = self.transformer(features, attn_mask=mask)
-        rows = torch.arange(count, device=features.device)
-        pooled = self.ln_final(features[rows, end_positions])
-        if self.text_projection is None:
-            return pooled
-        if isinstance(self.text_projection, nn.Linear):
-            return self.text_projection(pooled)
-        return pooled @ self.text_projection

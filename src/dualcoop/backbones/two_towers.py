@@ -163,9 +163,9 @@ class TwoTowerBackbone(Backbone):
         """Word embeddings without positions: ids (M, L) to (M, L, W)."""
         return self.text.token_embedding(tokens)
 
-    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
-        """Text features of prompt embeddings: (M, L, W) to (M, D), L2-normalised, differentiable."""
-        return functional.normalize(self.text(embeddings, end_positions), dim=-1)
+    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
+        """Text features of prompts (M, L, W) behind a shared prefix (P, W): (M, D), L2-normalised, differentiable."""
+        return functional.normalize(self.text(embeddings, end_positions, shared_prefix), dim=-1)
 
     def configuration(self) -> dict[str, object]:
         """What decides the numbers besides the tensors; part of the fingerprint."""

@@ -51,16 +51,26 @@ def phrase_embeddings(backbone: Backbone, phrase: str) -> Tensor:
     Raises:
         ConfigError: when the phrase has no tokens of its own or does not fit into the backbone's context.
     """
-    texts = [f"{phrase.strip()} {PLACEHOLDER}", PLACEHOLDER]
+    texts = [f"{phrase.strip()} {PLACEHOLDER}", f"{PLACEHOLDER} {PLACEHOLDER}"]
     try:
-        phrase_tokens, bare_tokens = backbone.tokenize(texts)
+        phrase_tokens, pair_tokens = backbone.tokenize(texts)
     except BackboneError as error:
         raise ConfigError(f"the initial phrase {phrase!r} cannot be tokenized: {error}") from error
     start, length = backbone.context_start, backbone.context_length
     for count in range(1, length - start):
-        if torch.equal(phrase_tokens[start + count :], bare_tokens[start : length - count]):
+        if torch.equal(phrase_tokens[start + count :], pair_tokens[start + 1 : length - count + 1]):
             return backbone.embed_tokens(phrase_tokens[None, start : start + count])[0].detach()
     raise ConfigError(f"the initial phrase {phrase!r} has no tokens of its own for {backbone.name}")
+
+
+def placeholder_tokens(backbone: Backbone, count: int) -> Tensor | None:
+    """Tokens of so many placeholders at the beginning of a text, (N,); None when each is not one token.
+
+    A text's first word may have another token than the same word later on (SigLIP 2).
+    """
+    start = backbone.context_start
+    first, second, third = backbone.tokenize([" ".join([PLACEHOLDER] * 3)])[0, start : start + 3]
+    return torch.stack([first] + [second] * (count - 1)) if second == third else None
 
 
 class PromptLayout(nn.Module):
@@ -77,9 +87,7 @@ class PromptLayout(nn.Module):
     suffix: Tensor
     end_positions: Tensor
 
-    def __init__(
-        self, backbone: Backbone, classes: Sequence[str], context_tokens: int, *, full_stop: bool
-    ) -> None:
+    def __init__(self, backbone: Backbone, classes: Sequence[str], context_tokens: int, *, full_stop: bool) -> None:
         """Lay out one prompt a class.
 
         Args:
@@ -95,13 +103,11 @@ class PromptLayout(nn.Module):
         names = [normalise_name(name) + ("." if full_stop else "") for name in classes]
         placeholders = " ".join([PLACEHOLDER] * context_tokens)
         tokens = tokenize_prompts(backbone, [f"{placeholders} {name}" for name in names], classes)
-        bare = tokenize_prompts(backbone, names, classes)
         start, end = backbone.context_start, backbone.context_start + context_tokens
-        kept = backbone.context_length - context_tokens
-        one_each = (tokens[:, start:end] == tokens[:, start : start + 1]).all(dim=1)
-        same_name = (tokens[:, end:] == bare[:, start:kept]).all(dim=1)
-        if not bool((one_each & same_name).all()):
-            name = classes[int((one_each & same_name).int().argmin())]
+        expected = placeholder_tokens(backbone, context_tokens)
+        whole = torch.tensor([expected is not None and torch.equal(row, expected) for row in tokens[:, start:end]])
+        if not bool(whole.all()):
+            name = classes[int(whole.int().argmin())]
             raise ConfigError(
                 f"{context_tokens} placeholders before {name!r} do not stay {context_tokens} tokens "
                 f"under the tokenizer of {backbone.name}, so its prompt cannot be laid out"
@@ -123,10 +129,24 @@ class PromptLayout(nn.Module):
         Returns:
             Embeddings (K, L, W) and end positions (K,).
         """
-        suffix, end_positions = self.suffix, self.end_positions
-        if class_subset is not None:
-            suffix, end_positions = suffix[class_subset], end_positions[class_subset]
-            context = context if context.dim() == 2 else context[class_subset]
+        if class_subset is not None and context.dim() == 3:
+            context = context[class_subset]
+        suffix, end_positions = self.behind_context(class_subset)
         count = len(suffix)
         prefix = self.prefix.expand(count, -1, -1)
-        return torch.cat([prefix, context.expand(count, -1, -1), suffix], dim=1), end_positions
+        prompts = torch.cat([prefix, context.expand(count, -1, -1), suffix], dim=1)
+        return prompts, end_positions + self.names_start
+
+    @property
+    def names_start(self) -> int:
+        """Index of the names' first token, S + N."""
+        return self.prefix.shape[1] + self.context_tokens
+
+    def before_names(self, context: Tensor) -> Tensor:
+        """What all prompts begin with under a shared context (N, W): (S + N, W)."""
+        return torch.cat([self.prefix[0], context])
+
+    def behind_context(self, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Name, full stop and the rest, (K, L - S - N, W), and the pooled token's index there, (K,)."""
+        suffix, ends = self.suffix, self.end_positions - self.names_start
+        return (suffix, ends) if class_subset is None else (suffix[class_subset], ends[class_subset])

@@ -32,9 +32,7 @@ class PromptLearner(nn.Module):
     positive_layout: PromptLayout | None
     negative_layout: PromptLayout | None
 
-    def __init__(
-        self, backbone: Backbone, classes: Sequence[str], config: PromptConfig | None = None
-    ) -> None:
+    def __init__(self, backbone: Backbone, classes: Sequence[str], config: PromptConfig | None = None) -> None:
         """Initialise the contexts.
 
         Args:
@@ -66,19 +64,14 @@ class PromptLearner(nn.Module):
         Raises:
             ConfigError: when this prompt is not in use.
         """
-        context: nn.Parameter | None = getattr(self, f"{polarity}_context", None)
-        layout: PromptLayout | None = getattr(self, f"{polarity}_layout", None)
-        if context is None or layout is None:
-            raise ConfigError(f"there is no {polarity} prompt: the prompts' mode is {self.config.mode!r}")
+        context, layout = self._prompt(polarity)
         return layout(context, class_subset)
 
     def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
         """Text features of the prompts in use, each (K, D), differentiable in the contexts."""
         return TextFeatures(*(self._encode(backbone, polarity, class_subset) for polarity in POLARITIES))
 
-    def for_classes(
-        self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]
-    ) -> "PromptLearner":
+    def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> "PromptLearner":
         """The same contexts, copied, in front of other names.
 
         Args:
@@ -110,7 +103,17 @@ class PromptLearner(nn.Module):
     def _encode(self, backbone: Backbone, polarity: str, class_subset: Tensor | None) -> Tensor | None:
         if self.config.mode not in ("dual", polarity):
             return None
-        return backbone.encode_prompts(*self.embeddings(polarity, class_subset))
+        context, layout = self._prompt(polarity)
+        if self.config.class_specific:
+            return backbone.encode_prompts(*layout(context, class_subset))
+        return backbone.encode_prompts(*layout.behind_context(class_subset), layout.before_names(context))
+
+    def _prompt(self, polarity: str) -> tuple[nn.Parameter, PromptLayout]:
+        context: nn.Parameter | None = getattr(self, f"{polarity}_context", None)
+        layout: PromptLayout | None = getattr(self, f"{polarity}_layout", None)
+        if context is None or layout is None:
+            raise ConfigError(f"there is no {polarity} prompt: the prompts' mode is {self.config.mode!r}")
+        return context, layout
 
 
 def initial_context(backbone: Backbone, config: PromptConfig, polarity: str, classes: int) -> Tensor:
