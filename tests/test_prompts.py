@@ -1,6 +1,7 @@
 """Learned contexts and templates: layout, initial values, truncation, gradients."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -220,6 +221,29 @@ def test_tokenizer_that_joins_placeholders_is_refused(backbone, monkeypatch):
     monkeypatch.setattr(backbone, "tokenize", lambda texts: original([t.replace("X X", "XX") for t in texts]))
     with pytest.raises(ConfigError, match="do not stay 4 tokens"):
         PromptLayout(backbone, ["dog"], 4, full_stop=True)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("written", "read"), [("X dog", "Xdog"), ("X", "X-ray"), ("^X", "X-ray")], ids=["joined", "split", "split at first"]
+)
+def test_placeholders_that_are_not_one_token_each_are_refused(backbone, monkeypatch, count, written, read):
+    original = backbone.tokenize
+    monkeypatch.setattr(backbone, "tokenize", lambda texts: original([re.sub(written, read, t) for t in texts]))
+    with pytest.raises(ConfigError, match=f"{count} placeholders before 'dog' do not stay {count} tokens"):
+        PromptLayout(backbone, ["dog"], count, full_stop=True)
+
+
+def test_tokenizer_may_give_the_first_word_of_a_text_another_token(monkeypatch):
+    backbone = TinyBackbone(causal=False)
+    original = backbone.tokenize
+    monkeypatch.setattr(backbone, "tokenize", lambda texts: original([re.sub(r" (?=\w)", " _", t) for t in texts]))
+    assert backbone.tokenize(["dog"])[0, 0] != backbone.tokenize(["X dog"])[0, 1]
+    features = PromptLearner(backbone, CLASSES, PromptConfig()).text_features(backbone)
+    sentences = [f"a photo of a {normalise_name(name)}." for name in CLASSES]
+    torch.testing.assert_close(features.positive, backbone.encode_text(sentences))
+    one = PromptLearner(backbone, CLASSES, PromptConfig(1, positive_init=None))
+    assert one.embeddings("positive")[0].shape == (3, backbone.context_length, backbone.text_width)
 
 
 @pytest.mark.parametrize("class_specific", [True, False])
