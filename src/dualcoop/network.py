@@ -257,7 +257,7 @@ class DualCoOpNetwork(nn.Module):
         """Make backbone parameters learnable (appendix B, Table 6); from then on saved with the model.
 
         Args:
-            patterns: names of backbone parameters, with shell wildcards, such as "visual.attnpool.*".
+            patterns: names of backbone parameters, with shell wildcards, such as "image.visual.attnpool.*".
 
         Returns:
             The parameters, for an optimizer.
