@@ -1,5 +1,6 @@
 """The methods that are compared, on the same features and masks: each gives scores of the test images."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dualcoop.data.masks import LabelMask
 from dualcoop.functional import probabilities
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.features import RegionFeatures
-from experiments.photographs import ZERO_SHOT, Photographs
+from experiments.photographs import Photographs
 
 CLASS_SPECIFIC = PromptConfig(class_specific=True)
 SHARED = PromptConfig(class_specific=False)
@@ -29,12 +30,15 @@ def scores(model: DualCoOpNetwork, features: RegionFeatures) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def untrained(photographs: Photographs, classes: Sequence[str]) -> DualCoOp:
+    """The backbone with hand-crafted prompts."""
+    backbone = photographs.backbone
+    return DualCoOp.zero_shot(backbone.name, classes, backbone=backbone, image_size=photographs.image_size)
+
+
 def zero_shot(photographs: Photographs) -> np.ndarray:
-    """Positive prompt "a photo of a {}." alone, no training."""
-    model = DualCoOp(
-        photographs.backbone, photographs.train.classes, ZERO_SHOT, image_size=photographs.image_size
-    )
-    return scores(model, photographs.test_features)
+    """Hand-crafted prompts, no training."""
+    return scores(untrained(photographs, photographs.train.classes), photographs.test_features)
 
 
 def linear(photographs: Photographs, mask: LabelMask, seed: int) -> tuple[np.ndarray, dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from dualcoop import DualCoOp, TemplateConfig, load_dataset
+from dualcoop import DualCoOp, load_dataset
 from dualcoop.backbones import create_backbone
 from dualcoop.backbones.base import Backbone
 from dualcoop.data.labels import LabelledImages
@@ -16,7 +16,6 @@ from dualcoop.training.features import RegionFeatures, encode_images_once
 
 DEFAULT_ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
 IMAGE_SIZES = {"coco663": 320, "corel5k": 224}
-ZERO_SHOT = TemplateConfig(positive=("a photo of a {}.",), negative=None)
 VALID_SHARE = 0.2
 
 console = Console(stderr=True)
@@ -66,7 +65,7 @@ def load_photographs(name: str, root: Path, backbone: Backbone | None = None) ->
     """Read a data set and encode it."""
     backbone = backbone or create_backbone("lite")
     train, test = load_parts(name, root)
-    model = DualCoOp(backbone, train.classes, ZERO_SHOT, image_size=IMAGE_SIZES[name])
+    model = DualCoOp.zero_shot(backbone.name, train.classes, backbone=backbone, image_size=IMAGE_SIZES[name])
     features = []
     for part, data in (("train", train), ("test", test)):
         with console.status(f"encoding {len(data)} photographs of {name} {part}"):

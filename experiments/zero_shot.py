@@ -24,8 +24,8 @@ from dualcoop.data.splits import (
 from dualcoop.evaluation import evaluate
 from dualcoop.training.features import RegionFeatures
 from dualcoop.training.provenance import versions
-from experiments.methods import SHARED, scores
-from experiments.photographs import DEFAULT_ROOT, ZERO_SHOT, Photographs, console, load_photographs
+from experiments.methods import SHARED, scores, untrained
+from experiments.photographs import DEFAULT_ROOT, Photographs, console, load_photographs
 
 SEEDS = (0, 1, 2)
 
@@ -46,10 +46,8 @@ def main() -> None:
         "GZSL": generalized_test_images(photographs.test, split),
     }
     rows = []
-    untrained = DualCoOp(photographs.backbone, split.classes, ZERO_SHOT, image_size=photographs.image_size)
-    rows += [
-        _judge(untrained, photographs, data, protocol, "zero-shot", 0) for protocol, data in parts.items()
-    ]
+    zero_shot = untrained(photographs, split.classes)
+    rows += [_judge(zero_shot, photographs, data, protocol, "zero-shot", 0) for protocol, data in parts.items()]
     for seed in SEEDS:
         model = DualCoOp(
             photographs.backbone, split.seen, replace(SHARED, seed=seed), image_size=photographs.image_size

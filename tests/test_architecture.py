@@ -21,7 +21,7 @@ LAYERS = (
     ("functional", "data", "evaluation"),
     ("backbones", "baselines"),
     ("devices", "prompts", "pictures", "prediction"),
-    ("network", "saved_config", "model_card"),
+    ("network", "saved_config", "model_card", "zero_shot"),
     ("model", "saving", "hub"),
     ("training", "explain"),
     ("reports", "demo"),

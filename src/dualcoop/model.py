@@ -26,6 +26,7 @@ from dualcoop.pictures import (
 from dualcoop.prediction import Prediction
 from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
 from dualcoop.saved_config import is_saved_model
+from dualcoop.zero_shot import zero_shot_logit_scale, zero_shot_prompts
 
 # A large JPEG is decoded at no less than this many times the input's side: several times faster, and the
 # resampling to the input size still averages over pixels.
@@ -35,7 +36,8 @@ DRAFT_OVERSAMPLING = 2
 class DualCoOp(DualCoOpNetwork):
     """Multi-label recognition with dual prompts over a frozen backbone (section 3 of the paper).
 
-    Attributes and construction from parts are those of `DualCoOpNetwork`; `from_pretrained` goes by name.
+    Attributes and construction from parts are those of `DualCoOpNetwork`; `from_pretrained` goes by name, and
+    `zero_shot` needs no training.
     """
 
     @classmethod
@@ -90,6 +92,42 @@ class DualCoOp(DualCoOpNetwork):
         names = checked_classes(classes)
         backbone = place_backbone(os.fspath(name_or_path), backbone, device)
         return cls(backbone, names, prompts, aggregation=aggregation or "softmax", image_size=image_size)
+
+    @classmethod
+    def zero_shot(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        classes: Sequence[str],
+        *,
+        prompts: TemplateConfig | None = None,
+        aggregation: str = "softmax",
+        image_size: int | None = None,
+        device: str | torch.device = "auto",
+        backbone: Backbone | None = None,
+    ) -> "DualCoOp":
+        """A model for any words, without training: hand-crafted prompts, and a scale at which 0.5 is a fair threshold.
+
+        Args:
+            name_or_path: what `create_backbone` takes: "lite", "RN101", "hf-hub:...", a checkpoint file.
+            classes: names to look for.
+            prompts: templates; by default "a photo of a {}.", and where the backbone has no logit bias (CLIP) also
+                "a photo without a {}.".
+            aggregation, image_size, device, backbone: see `from_pretrained`.
+
+        Raises:
+            ConfigError: for empty or repeated names, names that do not fit, or options that make no sense.
+            BackboneError: when the backbone is unknown or cannot be loaded.
+        """
+        names = checked_classes(classes)
+        backbone = place_backbone(os.fspath(name_or_path), backbone, device)
+        return cls(
+            backbone,
+            names,
+            prompts or zero_shot_prompts(backbone),
+            aggregation=aggregation,
+            image_size=image_size,
+            logit_scale=zero_shot_logit_scale(backbone),
+        )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write model.safetensors, config.json and a model card into a folder, which is made if need be.

@@ -4,7 +4,6 @@ import json
 import pytest
 
 from dualcoop.cli import tag as tag_command
-from dualcoop.cli.models import ZERO_SHOT_LOGIT_SCALES
 from dualcoop.data import load_dataset
 from dualcoop.model import DualCoOp
 from dualcoop.prompts import TemplateConfig
@@ -29,8 +28,7 @@ def test_scores_are_the_models_own(run, photos):
     rows = jsonl(run("tag", photos / "1.png", *LABELS, "-f", "jsonl").stdout)
     backbone = TinyBackbone(name="lite")
     backbone.logit_scale, backbone.logit_bias = 20.0, -4.0
-    scale = ZERO_SHOT_LOGIT_SCALES["lite"]
-    model = DualCoOp(backbone, ["dog", "beach", "kite"], TemplateConfig("a photo of a {}.", None), logit_scale=scale)
+    model = DualCoOp.zero_shot("lite", ["dog", "beach", "kite"], backbone=backbone)
     assert rows[0]["scores"] == pytest.approx(model.predict(photos / "1.png").scores, abs=1e-4)
 
 

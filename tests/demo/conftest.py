@@ -7,7 +7,6 @@ from dualcoop.demo.experiment import run_demo
 from dualcoop.demo.outcome import DemoOptions
 from dualcoop.demo.report import random_exhibits
 from dualcoop.model import DualCoOp
-from dualcoop.prompts import TemplateConfig
 from tiny import TinyBackbone
 
 
@@ -30,7 +29,7 @@ class Listener:
 def tiny_zero_shot():
     backbone = TinyBackbone(name="lite")
     backbone.logit_scale, backbone.logit_bias = 20.0, -4.0
-    return DualCoOp(backbone, demo_classes(), TemplateConfig("a photo of a {}.", None))
+    return DualCoOp.zero_shot("lite", demo_classes(), backbone=backbone)
 
 
 OPTIONS = DemoOptions(known_fraction=0.5, seeds=(0, 1), epochs=2, train_limit=40, test_limit=12)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dualcoop.cli.messages import duration, say
-from dualcoop.cli.models import DEFAULT_BACKBONE, zero_shot_model
+from dualcoop.cli.models import DEFAULT_BACKBONE
 from dualcoop.cli.progress import waiting
 from dualcoop.cli.training_display import TrainingDisplay
 from dualcoop.errors import ConfigError
@@ -42,9 +42,10 @@ def demo(
         from dualcoop.demo.outcome import DemoOptions
         from dualcoop.demo.overview import write_overview
         from dualcoop.demo.report import random_exhibits, verdict, write_report
+        from dualcoop.model import DualCoOp
         from dualcoop.training import TrainingArguments
 
-        zero_shot = zero_shot_model(DEFAULT_BACKBONE, demo_classes(), device=device)
+        zero_shot = DualCoOp.zero_shot(DEFAULT_BACKBONE, demo_classes(), device=device)
     options = DemoOptions(known_fraction=known_fraction, seeds=tuple(range(seeds)))
     with TrainingDisplay(TrainingArguments().epochs, lines=False) as display:
         result = run_demo(zero_shot, options, display)

@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from dualcoop.model import DualCoOp
 
 DEFAULT_BACKBONE = "lite"
-TEMPLATE = "a photo of a {}."
-# A backbone's own scale is where training starts well. Untrained, this one makes 0.5 a fair threshold: on 168 of
-# coco663's training photographs a label decided present is right as often as a present one is found (45 and 41 %).
-ZERO_SHOT_LOGIT_SCALES = {"lite": 25.0}
 
 
 def open_model(
@@ -48,7 +44,7 @@ def open_model(
 
         if model is None:
             assert labels
-            return zero_shot_model(backbone, labels, device=device, image_size=image_size)
+            return DualCoOp.zero_shot(backbone, labels, device=device, image_size=image_size)
         try:
             trained = DualCoOp.from_pretrained(model, device=device, image_size=image_size)
         except ConfigError as error:
@@ -57,26 +53,6 @@ def open_model(
                 "hub; for any labels without training, leave --model out and give --labels (and --backbone)."
             ) from error
         return trained.with_classes(labels) if labels else trained
-
-
-def zero_shot_model(
-    backbone: str, labels: Sequence[str], *, device: str = "auto", image_size: int | None = None
-) -> "DualCoOp":
-    """Hand-crafted prompts for any labels.
-
-    A backbone with a logit bias makes a probability of the positive prompt alone, and a better one than the
-    difference to a negative prompt that it was never taught. Without a bias (CLIP) that probability would be 1 for
-    everything, so the difference decides.
-    """
-    from dualcoop.backbones import create_backbone
-    from dualcoop.devices import resolve_device
-    from dualcoop.model import DualCoOp
-    from dualcoop.prompts import TemplateConfig
-
-    loaded = create_backbone(backbone, device=resolve_device(device))
-    prompts = TemplateConfig(TEMPLATE, None) if loaded.logit_bias else TemplateConfig()
-    scale = ZERO_SHOT_LOGIT_SCALES.get(loaded.name)
-    return DualCoOp(loaded, labels, prompts, image_size=image_size, logit_scale=scale)
 
 
 def is_model_folder(name: str) -> bool:
