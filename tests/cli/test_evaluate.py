@@ -86,7 +86,7 @@ def test_other_classes_are_refused_with_the_difference(run, trained, other_table
     assert result.exit_code == 1
     message = result.stderr.replace("\n", " ")
     assert "Only in the model: dog, kite." in message
-    assert "Only in the table: Dog, surf board." in message
+    assert "Only in the data: Dog, surf board." in message
 
 
 def test_common_classes_are_measured_with_their_own_thresholds(run, trained, other_table, photos):

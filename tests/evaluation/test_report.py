@@ -9,7 +9,6 @@ import pytest
 
 from dualcoop.errors import ConfigError, DataError
 from dualcoop.evaluation import (
-    EvaluationReport,
     average_precision,
     decide,
     decision_metrics,
@@ -165,10 +164,6 @@ def test_what_makes_a_figure_unusual_is_noted(labels, note):
 
 def test_complete_labels_need_no_note():
     assert evaluate([[0.9, 0.1], [0.2, 0.8]], [[1, -1], [-1, 1]], ("a", "b")).notes == ()
-
-
-def test_evaluate_is_the_constructor(case):
-    assert str(evaluate(*case, CLASSES)) == str(EvaluationReport.from_scores(*case, CLASSES))
 
 
 def test_an_undefined_mean_is_shown_as_a_dash():

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from dualcoop.evaluation import EvaluationReport
     from dualcoop.model import DualCoOp
 
-SHOWN_NAMES = 10
-
 
 class Split(str, Enum):
     """Parts of a data set."""
@@ -167,29 +165,22 @@ def _matched(
     import numpy as np
 
     from dualcoop.data.labels import LabelledImages
-    from dualcoop.prompts import normalise_name
+    from dualcoop.prompts import ClassDifferences, normalise_name, some_names
 
     place = {normalise_name(name): index for index, name in enumerate(part.classes)}
     wanted = [normalise_name(name) for name in network.classes]
-    missing = [name for name, key in zip(network.classes, wanted, strict=True) if key not in place]
-    unknown = [name for name in part.classes if normalise_name(name) not in wanted]
-    if (missing or unknown) and classes is Classes.same:
-        differences = [
-            f"{title}: {_some(names)}."
-            for title, names in (("Only in the model", missing), ("Only in the table", unknown))
-            if names
-        ]
+    differences = ClassDifferences.between(network.classes, part.classes)
+    if differences and classes is Classes.same:
         raise ModelError(
             f"the model is for {count(len(network.classes), 'class')}, the table has {len(part.classes)}, and they "
-            f"differ. {' '.join(differences)} --classes common measures those that both have; --classes table "
-            "carries shared prompts over to the table's."
+            f"differ. {differences} --classes common measures those that both have; --classes table carries shared "
+            "prompts over to the table's."
         )
-    if len(missing) == len(wanted):
+    if len(differences.model) == len(wanted):
         raise ModelError("the model and the table have no class in common.")
-    if missing:
-        warn(f"{count(len(missing), 'class')} of the model left out: {_some(missing)}.")
-    if unknown:
-        warn(f"{count(len(unknown), 'class')} of the table left out: {_some(unknown)}.")
+    for side, names in (("model", differences.model), ("table", differences.data)):
+        if names:
+            warn(f"{count(len(names), 'class')} of the {side} left out: {some_names(names)}.")
     columns = np.array([index for index, key in enumerate(wanted) if key in place])
     labels = part.labels[:, [place[wanted[index]] for index in columns]]
     names = tuple(network.classes[index] for index in columns)
@@ -232,8 +223,3 @@ def _report(
         part.classes,
         threshold=network.thresholds.cpu().numpy()[columns],
     )
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -72,63 +72,6 @@ class EvaluationReport:
     images: int
     notes: tuple[str, ...]
 
-    @classmethod
-    def from_scores(
-        cls,
-        scores: ArrayLike,
-        labels: ArrayLike,
-        classes: Sequence[str],
-        *,
-        decisions: ArrayLike | None = None,
-        threshold: ArrayLike = 0.5,
-        top_k: Sequence[int] = (3, 5),
-        decision_rule: str | None = None,
-    ) -> EvaluationReport:
-        """Judge scores, and the decisions made from them, against labels.
-
-        Args:
-            scores: (N, M), larger means more likely present.
-            labels: (N, M), +1 present, -1 absent, 0 unknown; unknown labels count nowhere.
-            classes: M names.
-            decisions: (N, M) bool; by default a score above its `threshold` is decided present.
-            threshold: one number or one per class (M,); not used when `decisions` are given.
-            top_k: values of k for precision, recall and F1 at k; those above M are left out.
-            decision_rule: how the decisions came about, printed with every metric that depends on them.
-
-        Raises:
-            DataError: for other label values, NaN scores, no images, or shapes that do not fit together.
-            ConfigError: for a k below 1.
-        """
-        label_matrix = checked_labels(labels)
-        score_matrix = checked_scores(scores, label_matrix)
-        if len(classes) != label_matrix.shape[1]:
-            raise DataError(f"{len(classes)} class names for labels of {label_matrix.shape[1]} classes")
-        if not label_matrix.size:
-            raise DataError(f"labels have shape {label_matrix.shape}; there is nothing to evaluate")
-        class_precision = average_precision(score_matrix, label_matrix)
-        decided = decision_metrics(
-            decide(score_matrix, threshold) if decisions is None else decisions, label_matrix
-        )
-        rule = decision_rule or _rule_name(decisions, threshold)
-        metrics = [*_ranking_metrics(class_precision), *_decision_metrics(decided, rule)]
-        for k in top_k:
-            if k <= len(classes):
-                metrics += _top_k_metrics(score_matrix, label_matrix, k)
-        positives, negatives = (label_matrix == 1).sum(axis=0), (label_matrix == -1).sum(axis=0)
-        per_class = tuple(
-            ClassMetrics(
-                name=str(name),
-                average_precision=float(class_precision[index]),
-                precision=float(decided.precision[index]),
-                recall=float(decided.recall[index]),
-                f1=float(decided.f1[index]),
-                known_positives=int(positives[index]),
-                known_negatives=int(negatives[index]),
-            )
-            for index, name in enumerate(classes)
-        )
-        return cls(tuple(metrics), per_class, len(label_matrix), _notes(label_matrix))
-
     def __getitem__(self, key: str) -> float:
         """Value in percent of the metric with this key; KeyError names the keys there are."""
         for metric in self.metrics:
@@ -165,9 +108,7 @@ class EvaluationReport:
                 }
                 for metric in self.metrics
             },
-            "per_class": [
-                {key: _none_if_nan(value) for key, value in asdict(row).items()} for row in self.per_class
-            ],
+            "per_class": [{key: _none_if_nan(value) for key, value in asdict(row).items()} for row in self.per_class],
             "notes": list(self.notes),
         }
 
@@ -212,16 +153,48 @@ def evaluate(
     top_k: Sequence[int] = (3, 5),
     decision_rule: str | None = None,
 ) -> EvaluationReport:
-    """Judge scores against labels: `EvaluationReport.from_scores`, which describes arguments and errors."""
-    return EvaluationReport.from_scores(
-        scores,
-        labels,
-        classes,
-        decisions=decisions,
-        threshold=threshold,
-        top_k=top_k,
-        decision_rule=decision_rule,
+    """Judge scores, and the decisions made from them, against labels.
+
+    Args:
+        scores: (N, M), larger means more likely present.
+        labels: (N, M), +1 present, -1 absent, 0 unknown; unknown labels count nowhere.
+        classes: M names.
+        decisions: (N, M) bool; by default a score above its `threshold` is decided present.
+        threshold: one number or one per class (M,); not used when `decisions` are given.
+        top_k: values of k for precision, recall and F1 at k; those above M are left out.
+        decision_rule: how the decisions came about, printed with every metric that depends on them.
+
+    Raises:
+        DataError: for other label values, NaN scores, no images, or shapes that do not fit together.
+        ConfigError: for a k below 1.
+    """
+    label_matrix = checked_labels(labels)
+    score_matrix = checked_scores(scores, label_matrix)
+    if len(classes) != label_matrix.shape[1]:
+        raise DataError(f"{len(classes)} class names for labels of {label_matrix.shape[1]} classes")
+    if not label_matrix.size:
+        raise DataError(f"labels have shape {label_matrix.shape}; there is nothing to evaluate")
+    class_precision = average_precision(score_matrix, label_matrix)
+    decided = decision_metrics(decide(score_matrix, threshold) if decisions is None else decisions, label_matrix)
+    rule = decision_rule or _rule_name(decisions, threshold)
+    metrics = [*_ranking_metrics(class_precision), *_decision_metrics(decided, rule)]
+    for k in top_k:
+        if k <= len(classes):
+            metrics += _top_k_metrics(score_matrix, label_matrix, k)
+    positives, negatives = (label_matrix == 1).sum(axis=0), (label_matrix == -1).sum(axis=0)
+    per_class = tuple(
+        ClassMetrics(
+            name=str(name),
+            average_precision=float(class_precision[index]),
+            precision=float(decided.precision[index]),
+            recall=float(decided.recall[index]),
+            f1=float(decided.f1[index]),
+            known_positives=int(positives[index]),
+            known_negatives=int(negatives[index]),
+        )
+        for index, name in enumerate(classes)
     )
+    return EvaluationReport(tuple(metrics), per_class, len(label_matrix), _notes(label_matrix))
 
 
 def _rule_name(decisions: ArrayLike | None, threshold: ArrayLike) -> str:

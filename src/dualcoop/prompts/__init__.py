@@ -9,10 +9,11 @@ from dualcoop.errors import ConfigError
 from dualcoop.prompts.config import PromptConfig
 from dualcoop.prompts.layout import PromptLayout, TextFeatures
 from dualcoop.prompts.learner import PromptLearner
-from dualcoop.prompts.names import checked_classes, normalise_name
+from dualcoop.prompts.names import ClassDifferences, checked_classes, normalise_name, some_names
 from dualcoop.prompts.templates import TemplateConfig, TemplatePrompts
 
 __all__ = [
+    "ClassDifferences",
     "PromptConfig",
     "PromptLayout",
     "PromptLearner",
@@ -23,6 +24,7 @@ __all__ = [
     "checked_classes",
     "normalise_name",
     "prompts_from_dict",
+    "some_names",
 ]
 
 

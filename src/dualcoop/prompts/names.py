@@ -1,8 +1,11 @@
-"""Class names: how they stand in a prompt and what makes a list of them valid."""
+"""Class names: how they stand in a prompt, what makes a list of them valid, and how two lists differ."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dualcoop.errors import ConfigError
+
+SHOWN_NAMES = 10
 
 
 def normalise_name(name: str) -> str:
@@ -29,7 +32,40 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
         first = seen.setdefault(normalise_name(name), name)
         if len(seen) <= position:
             same = "twice" if first == name else f"as {first!r} and {name!r}, which make the same prompt"
-            raise ConfigError(
-                f"class {normalise_name(name)!r} is given {same}; every class needs a name of its own"
-            )
+            raise ConfigError(f"class {normalise_name(name)!r} is given {same}; every class needs a name of its own")
     return names
+
+
+@dataclass(frozen=True)
+class ClassDifferences:
+    """Names that only one of a model and its data has, as given; underscores and white space do not matter.
+
+    Attributes:
+        model: only in the model.
+        data: only in the data.
+    """
+
+    model: tuple[str, ...]
+    data: tuple[str, ...]
+
+    @classmethod
+    def between(cls, model: Sequence[str], data: Sequence[str]) -> "ClassDifferences":
+        """Compare the names of a model with those of data, in whatever order."""
+        in_model, in_data = ({normalise_name(name) for name in names} for names in (model, data))
+        return cls(
+            tuple(name for name in model if normalise_name(name) not in in_data),
+            tuple(name for name in data if normalise_name(name) not in in_model),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.model or self.data)
+
+    def __str__(self) -> str:
+        sides = (("Only in the model", self.model), ("Only in the data", self.data))
+        return " ".join(f"{title}: {some_names(names)}." for title, names in sides if names)
+
+
+def some_names(names: Sequence[str]) -> str:
+    """The first ten names and how many more there are."""
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

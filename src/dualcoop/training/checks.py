@@ -5,10 +5,9 @@ from dualcoop.data.masks import LabelMask
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.model import DualCoOp
 from dualcoop.network import DualCoOpNetwork
+from dualcoop.prompts import ClassDifferences
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.features import RegionFeatures
-
-SHOWN_NAMES = 5
 
 
 def check_run(
@@ -69,16 +68,10 @@ def check_classes(model: DualCoOpNetwork, data: LabelledImages) -> None:
     """
     if data.classes == model.classes:
         return
-    missing = [name for name in model.classes if name not in data.classes]
-    unknown = [name for name in data.classes if name not in model.classes]
-    parts = [
-        f"{kind}: {', '.join(names[:SHOWN_NAMES])}{', ...' if len(names) > SHOWN_NAMES else ''}"
-        for kind, names in (("missing in the data", missing), ("unknown to the model", unknown))
-        if names
-    ]
+    differences = ClassDifferences.between(model.classes, data.classes)
     raise ModelError(
-        f"the data's {len(data.classes)} classes are not the model's {len(model.classes)} "
-        f"({'; '.join(parts) or 'their order differs'}): load the data with classes=model.classes"
+        f"the data's {len(data.classes)} classes are not the model's {len(model.classes)}. "
+        f"{differences or 'Their order or spelling differs.'} Load the data with classes=model.classes."
     )
 
 

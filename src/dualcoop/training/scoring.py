@@ -48,7 +48,7 @@ def judge(
         scores: probabilities, the rows of `features`.
         data: N images.
         features: of these images.
-        decision_rule: see `EvaluationReport.from_scores`.
+        decision_rule: see `evaluate`.
     """
     report = evaluate(
         scores,
