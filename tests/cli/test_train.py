@@ -6,14 +6,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dualcoop.cli import train_setup
+from dualcoop.cli import train_options, train_setup
 from dualcoop.cli.groups import plain
+from dualcoop.cli.options import Precision
 from dualcoop.cli.train_options import HoldOutOptions, PromptOptions, TrainingOptions
 from dualcoop.cli.training_display import TrainingDisplay
 from dualcoop.data import load_dataset
 from dualcoop.model import DualCoOp
+from dualcoop.network import MODEL_AGGREGATIONS
 from dualcoop.prompts import PromptConfig
+from dualcoop.prompts.config import MODES
 from dualcoop.training import Trainer, TrainingArguments
+from dualcoop.training import arguments as training_arguments
 
 
 def record(folder):
@@ -33,6 +37,23 @@ def test_options_have_the_names_and_defaults_of_the_library():
     assert shown.pop("shared") is not prompts.class_specific
     assert shown.pop("aggregation") == "softmax"
     assert shown == {name: getattr(prompts, name) for name in shown}
+
+
+@pytest.mark.parametrize(
+    ("options", "choices"),
+    [
+        (train_options.Mode, MODES),
+        (train_options.Aggregation, MODEL_AGGREGATIONS),
+        (train_options.Optimizer, training_arguments.OPTIMIZERS),
+        (train_options.Loss, training_arguments.LOSSES),
+        (train_options.Augmentation, training_arguments.AUGMENTATIONS),
+        (train_options.Finetune, training_arguments.FINETUNE),
+        (train_options.Select, training_arguments.SELECT),
+        (Precision, training_arguments.PRECISIONS),
+    ],
+)
+def test_options_offer_what_the_library_takes(options, choices):
+    assert {option.value for option in options} == set(choices)
 
 
 def test_every_training_argument_can_be_given():

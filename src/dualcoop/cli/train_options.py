@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from dualcoop.training.arguments import TrainingArguments
+
+DEFAULTS = TrainingArguments()
 PROMPTS = "Prompts"
 SCHEDULE = "Schedule"
 LOSS = "Loss"
@@ -161,7 +164,9 @@ class PromptOptions:
 class TrainingOptions:
     """Fields of `TrainingArguments` under its names, with its defaults."""
 
-    epochs: Annotated[int, typer.Option(min=0, help="Passes over the images.", rich_help_panel=SCHEDULE)] = 8
+    epochs: Annotated[int, typer.Option(min=0, help="Passes over the images.", rich_help_panel=SCHEDULE)] = (
+        DEFAULTS.epochs
+    )
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -170,12 +175,20 @@ class TrainingOptions:
             rich_help_panel=SCHEDULE,
             show_default=False,
         ),
-    ] = None
-    optimizer: Annotated[Optimizer, typer.Option(help="sgd as published.", rich_help_panel=SCHEDULE)] = Optimizer.adamw
-    learning_rate: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = 0.015
-    weight_decay: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = 0.0
-    momentum: Annotated[float, typer.Option(help="Of sgd.", rich_help_panel=SCHEDULE)] = 0.9
-    warmup_epochs: Annotated[int, typer.Option(min=0, help="At a tiny rate.", rich_help_panel=SCHEDULE)] = 0
+    ] = DEFAULTS.batch_size
+    optimizer: Annotated[Optimizer, typer.Option(help="sgd as published.", rich_help_panel=SCHEDULE)] = Optimizer[
+        DEFAULTS.optimizer
+    ]
+    learning_rate: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = (
+        DEFAULTS.learning_rate
+    )
+    weight_decay: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = (
+        DEFAULTS.weight_decay
+    )
+    momentum: Annotated[float, typer.Option(help="Of sgd.", rich_help_panel=SCHEDULE)] = DEFAULTS.momentum
+    warmup_epochs: Annotated[int, typer.Option(min=0, help="At a tiny rate.", rich_help_panel=SCHEDULE)] = (
+        DEFAULTS.warmup_epochs
+    )
     class_sample: Annotated[
         int | None,
         typer.Option(
@@ -184,11 +197,11 @@ class TrainingOptions:
             rich_help_panel=SCHEDULE,
             show_default=False,
         ),
-    ] = None
+    ] = DEFAULTS.class_sample
     select: Annotated[
         Select,
         typer.Option(help="Epoch to keep: the last, or the best by validation mAP.", rich_help_panel=SCHEDULE),
-    ] = Select.last
+    ] = Select[DEFAULTS.select]
     patience: Annotated[
         int | None,
         typer.Option(
@@ -197,7 +210,7 @@ class TrainingOptions:
             rich_help_panel=SCHEDULE,
             show_default=False,
         ),
-    ] = None
+    ] = DEFAULTS.patience
     fit_thresholds: Annotated[
         bool,
         typer.Option(
@@ -205,29 +218,33 @@ class TrainingOptions:
             help="Choose a threshold for each class on the validation images.",
             rich_help_panel=SCHEDULE,
         ),
-    ] = True
+    ] = DEFAULTS.fit_thresholds
     checkpoint_every: Annotated[
         int, typer.Option(min=1, help="Epochs between checkpoints.", rich_help_panel=SCHEDULE)
-    ] = 1
+    ] = DEFAULTS.checkpoint_every
     seed: Annotated[
         int,
         typer.Option(min=0, help="Of shuffling, augmentation and random contexts.", rich_help_panel=SCHEDULE),
-    ] = 0
+    ] = DEFAULTS.seed
     loss: Annotated[
         Loss,
         typer.Option(help="Mean over the known labels, or as published their sum over a batch.", rich_help_panel=LOSS),
-    ] = Loss.normalised
+    ] = Loss[DEFAULTS.loss]
     loss_weight: Annotated[
         float | None, typer.Option(help="Factor of the loss.", rich_help_panel=LOSS, show_default=False)
-    ] = None
-    gamma_positive: Annotated[float, typer.Option(help="Focus on hard positives.", rich_help_panel=LOSS)] = 1.0
-    gamma_negative: Annotated[float, typer.Option(help="Focus on hard negatives.", rich_help_panel=LOSS)] = 2.0
+    ] = DEFAULTS.loss_weight
+    gamma_positive: Annotated[float, typer.Option(help="Focus on hard positives.", rich_help_panel=LOSS)] = (
+        DEFAULTS.gamma_positive
+    )
+    gamma_negative: Annotated[float, typer.Option(help="Focus on hard negatives.", rich_help_panel=LOSS)] = (
+        DEFAULTS.gamma_negative
+    )
     margin: Annotated[
         float, typer.Option(help="Probability under which a negative costs nothing.", rich_help_panel=LOSS)
-    ] = 0.05
+    ] = DEFAULTS.margin
     anchor: Annotated[
         float, typer.Option(help="Pull towards the start, in labels per class.", rich_help_panel=LOSS)
-    ] = 0.5
+    ] = DEFAULTS.anchor
     class_prior: Annotated[
         bool,
         typer.Option(
@@ -235,7 +252,7 @@ class TrainingOptions:
             help="Start from how frequent each class is among the known labels; only for backbones with a logit bias.",
             rich_help_panel=LOSS,
         ),
-    ] = True
+    ] = DEFAULTS.class_prior
     views: Annotated[
         int,
         typer.Option(
@@ -243,12 +260,14 @@ class TrainingOptions:
             help="Encoded copies of each image, the first plain, the others augmented; 0 encodes anew in every epoch.",
             rich_help_panel=IMAGES,
         ),
-    ] = 1
+    ] = DEFAULTS.views
     augmentation: Annotated[Augmentation, typer.Option(help="Of all views but the first.", rich_help_panel=IMAGES)] = (
-        Augmentation.none
+        Augmentation[DEFAULTS.augmentation]
     )
     finetune: Annotated[
         Finetune,
         typer.Option(help="Train the image tower's pooling, or all of it, too.", rich_help_panel=IMAGES),
-    ] = Finetune.none
-    backbone_learning_rate: Annotated[float, typer.Option(help="With --finetune.", rich_help_panel=IMAGES)] = 1e-5
+    ] = Finetune[DEFAULTS.finetune]
+    backbone_learning_rate: Annotated[float, typer.Option(help="With --finetune.", rich_help_panel=IMAGES)] = (
+        DEFAULTS.backbone_learning_rate
+    )
