@@ -132,7 +132,9 @@ def test_hub_tokenizers_get_their_options(monkeypatch: pytest.MonkeyPatch, tmp_p
     ("error", "message"),
     [
         (OSError("offline\nand more"), r"tokenizer faked cannot be loaded \(offline\).*tokenizer\.json"),
-        (ImportError("No module named 'transformers'"), "pip install transformers"),
+        (ImportError("No module named 'transformers'"), r"needs another package .*pip install 'dualcoop\[siglip\]'"),
+        (ValueError("Cannot instantiate.\nInstall SentencePiece"), r"pip install 'dualcoop\[siglip\]'"),
+        (OSError(""), r"cannot be loaded \(OSError\)"),
         (AttributeError("'NoneType' object"), r"tokenizer faked cannot be loaded"),
     ],
 )

@@ -82,13 +82,15 @@ def build_tokenizer(model_cfg: Mapping[str, Any], folder: Path | None = None) ->
         source = str(folder)
     try:
         tokenizer = HFTokenizer(source, context_length=length, **options)
-    except ImportError as error:
-        raise BackboneError(
-            f"the tokenizer {source} needs another package ({error}): pip install transformers sentencepiece"
-        ) from error
     except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        # Where sentencepiece is missing, transformers raises a ValueError that names it.
+        if isinstance(error, ImportError) or "sentencepiece" in str(error).casefold():
+            raise BackboneError(
+                f"the tokenizer {source} needs another package ({reason}): pip install 'dualcoop[siglip]'"
+            ) from error
         raise BackboneError(
-            f"the tokenizer {source} cannot be loaded ({str(error).strip().splitlines()[0]}): connect to the "
+            f"the tokenizer {source} cannot be loaded ({reason}): connect to the "
             "Hugging Face hub once, or put its files (tokenizer.json and tokenizer_config.json) into the "
             "folder of the model"
         ) from error
