@@ -1,5 +1,6 @@
 """What the project says about itself in several places agrees."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import dualcoop
 
 ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "src" / "dualcoop" / "demo" / "pictures"
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,15 @@ def test_every_dependency_is_justified_and_no_other(project):
     assert sorted(set(justified) - {"package"}) == sorted(required)
 
 
-def test_the_licence_is_the_one_declared(project):
-    assert project["license"] == "Apache-2.0"
+def test_declared_licences_are_those_of_the_code_and_of_every_shipped_picture(project):
+    with (PICTURES / "CREDITS.csv").open(encoding="utf-8", newline="") as stream:
+        licences = {row["image"]: row["licence"] for row in csv.DictReader(stream)}
+    assert set(licences) == {path.name for path in PICTURES.glob("*.jpg")}
+    expected = {"LicenseRef-Public-Domain" if name == "public domain" else name for name in licences.values()}
+    assert sorted(project["license"].split(" AND ")) == sorted({"Apache-2.0", *expected})
+
+
+def test_the_licence_texts_are_there(project):
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
