@@ -1,5 +1,6 @@
 """Models on the hub, which is replaced by a folder here."""
 
+import json
 import shutil
 
 import huggingface_hub
@@ -28,26 +29,30 @@ class FolderHub:
                 shutil.copy(path, target)
         return str(target)
 
-    def api(self, token=None):
+    def api(self):
+        """A class in the place of HfApi, since other packages use that in annotations."""
         hub = self
 
         class Api:
+            def __init__(self, token=None):
+                self.token = token
+
             def create_repo(self, repo_id, *, private, exist_ok):
-                hub.calls.append(("create", repo_id, private, exist_ok, token))
+                hub.calls.append(("create", repo_id, private, exist_ok, self.token))
                 return f"https://huggingface.co/{repo_id}"
 
             def upload_folder(self, *, repo_id, folder_path, commit_message):
                 hub.calls.append(("upload", repo_id, commit_message))
                 shutil.copytree(folder_path, hub.root / repo_id, dirs_exist_ok=True)
 
-        return Api()
+        return Api
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     fake = FolderHub(tmp_path / "hub")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fake.snapshot_download)
-    monkeypatch.setattr(huggingface_hub, "HfApi", fake.api)
+    monkeypatch.setattr(huggingface_hub, "HfApi", fake.api())
     return fake
 
 
@@ -61,9 +66,7 @@ def test_pushed_model_comes_back_the_same(hub, model, prefix):
     address = model.push_to_hub("me/tagger", private=True, token="secret", commit_message="first")
     assert address == "https://huggingface.co/me/tagger"
     assert hub.calls == [("create", "me/tagger", True, True, "secret"), ("upload", "me/tagger", "first")]
-    loaded = DualCoOp.from_pretrained(
-        f"{prefix}me/tagger", backbone=TinyBackbone(), revision="v1", token="secret"
-    )
+    loaded = DualCoOp.from_pretrained(f"{prefix}me/tagger", backbone=TinyBackbone(), revision="v1", token="secret")
     assert loaded.predict(tiny_picture()) == model.predict(tiny_picture())
     assert [call[:4] for call in hub.calls[2:]] == [("download", "me/tagger", "v1", "secret")] * 2
 
@@ -75,12 +78,30 @@ def test_pushed_folder_has_the_card_and_no_token(hub, model):
     assert not any(b"secret" in content for content in files.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        ("/home/someone/weights/RN50.pt", "RN50.pt"),
+        ("RN101/openai@/home/someone/RN101.pt", "RN101/openai@RN101.pt"),
+        ("hf-hub:timm/ViT-B-16-SigLIP", "hf-hub:timm/ViT-B-16-SigLIP"),
+    ],
+)
+def test_pushed_folder_names_a_local_backbone_without_its_folders(hub, name, shared, tmp_path):
+    model = DualCoOp(TinyBackbone(name=name), ["dog", "kite"])
+    model.push_to_hub("me/tagger")
+    config = json.loads((hub.root / "me/tagger/config.json").read_text())
+    assert config["backbone"]["name"] == shared
+    assert not any("someone" in path.read_text(errors="replace") for path in (hub.root / "me/tagger").iterdir())
+    loaded = DualCoOp.from_pretrained("me/tagger", backbone=TinyBackbone(name=name))
+    assert loaded.predict(tiny_picture()) == model.predict(tiny_picture())
+    model.save_pretrained(tmp_path / "here")
+    assert json.loads((tmp_path / "here" / "config.json").read_text())["backbone"]["name"] == name
+
+
 def test_other_repositories_are_refused_before_their_weights_are_fetched(hub):
     (hub.root / "some/clip").mkdir(parents=True)
     (hub.root / "some/clip/config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(
-        ModelError, match=r"no saved DualCoOp model; if it is a backbone.*'hf-hub:some/clip', classes"
-    ):
+    with pytest.raises(ModelError, match=r"no saved DualCoOp model; if it is a backbone.*'hf-hub:some/clip', classes"):
         DualCoOp.from_pretrained("some/clip")
     assert [call[4] for call in hub.calls] == [("config.json",)]
 
@@ -99,13 +120,9 @@ def test_what_can_be_no_repository_is_not_looked_up(hub, name):
 
 
 def test_refused_upload_is_explained(hub, model, monkeypatch):
-    def upload_folder(**options):
+    def upload_folder(self, **options):
         raise OSError("401 Unauthorized\nmore")
 
-    api = hub.api()
-    monkeypatch.setattr(api, "upload_folder", upload_folder, raising=False)
-    monkeypatch.setattr(huggingface_hub, "HfApi", lambda token: api)
-    with pytest.raises(
-        ModelError, match=r"could not be pushed to me/tagger \(401 Unauthorized\).*hf auth login"
-    ):
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
+    with pytest.raises(ModelError, match=r"could not be pushed to me/tagger \(401 Unauthorized\).*hf auth login"):
         model.push_to_hub("me/tagger")

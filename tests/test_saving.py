@@ -98,6 +98,15 @@ def test_three_small_files_are_written_and_none_is_a_pickle(saved):
     assert sum(path.stat().st_size for path in saved.iterdir()) < 20_000
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "backbone.safetensors"])
+def test_the_same_model_gives_the_same_bytes(tmp_path, name):
+    contents = set()
+    for attempt in range(8):
+        finetuned().save_pretrained(tmp_path / str(attempt))
+        contents.add((tmp_path / str(attempt) / name).read_bytes())
+    assert len(contents) == 1
+
+
 def test_configuration_is_readable(saved):
     text = (saved / "config.json").read_text(encoding="utf-8")
     values = json.loads(text)
@@ -249,8 +258,10 @@ def test_changed_tensors_are_refused(saved):
     [
         (
             {"thresholds": torch.zeros(3)},
-            "missing or unknown: class_bias, prompts.negative_context, prompts.positive_context",
+            r"\(class_bias, prompts.negative_context, .*missing\)",
         ),
+        ("no bias", r"do not fit dualcoop .* \(class_bias missing\); load the model with the version in config.json"),
+        ("more", r"\(momentum unknown\)"),
         (None, "not what config.json says"),
         ("short", r"prompts\.positive_context is \(2, 5, 24\), this model needs \(3, 5, 24\)"),
         ("text", "no valid safetensors"),
@@ -264,9 +275,14 @@ def test_tensors_that_do_not_fit_are_refused_even_with_the_right_hash(saved, ten
     metadata = {"classes_sha256": hashlib.sha256(json.dumps(values["classes"]).encode()).hexdigest()}
     if tensors == "text":
         path.write_bytes(b"not a tensor in sight")
-    elif tensors == "short":
+    elif isinstance(tensors, str):
         content = load_file(path)
-        content["prompts.positive_context"] = content["prompts.positive_context"][:2].clone()
+        if tensors == "short":
+            content["prompts.positive_context"] = content["prompts.positive_context"][:2].clone()
+        elif tensors == "no bias":
+            del content["class_bias"]
+        else:
+            content["momentum"] = torch.zeros(1)
         save_file(content, path, metadata)
     else:
         save_file(tensors or {"thresholds": torch.ones(3)}, path, metadata)

@@ -61,7 +61,7 @@ def push_model(
     from huggingface_hub import HfApi
 
     with tempfile.TemporaryDirectory() as folder:
-        save_model(model, folder)
+        save_model(model, folder, shared=True)
         # The client lets errors of several libraries through; to the user all mean that the upload failed.
         try:
             api = HfApi(token=token)

@@ -151,6 +151,8 @@ class DualCoOp(DualCoOpNetwork):
     ) -> str:
         """Save into a Hugging Face Hub repository, made if need be, and return its address.
 
+        A backbone from a local checkpoint is named by its file alone, without folders.
+
         Raises:
             ModelError: when the hub refuses or cannot be reached.
         """

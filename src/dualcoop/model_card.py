@@ -102,12 +102,18 @@ def _details(config: SavedConfig) -> dict[str, Any]:
     }
 
 
-def backbone_title(name: str) -> str:
+def shared_backbone_name(name: str) -> str:
     """A backbone's name without the folders of a local checkpoint, which are nobody else's business."""
     before, mark, path = name.partition("@")
     if mark:
-        return f"{before} ({Path(path).name})"
+        return f"{before}@{Path(path).name}"
     return Path(name).name if Path(name).is_absolute() else name
+
+
+def backbone_title(name: str) -> str:
+    """The same as a reader wants it: model and tag, and the file in parentheses."""
+    before, mark, file = shared_backbone_name(name).partition("@")
+    return f"{before} ({file})" if mark else before
 
 
 def _table(title: str, values: object) -> str:

@@ -14,10 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from dualcoop import __version__
 from dualcoop.backbones.base import Backbone
 from dualcoop.devices import place_backbone
 from dualcoop.errors import BackboneError, ConfigError, ModelError
-from dualcoop.model_card import model_card
+from dualcoop.model_card import model_card, shared_backbone_name
 from dualcoop.saved_config import CONFIG_FILE, SavedConfig, plain, read_config
 
 if TYPE_CHECKING:
@@ -29,11 +30,17 @@ CARD_FILE = "README.md"
 CLASSES_KEY = "classes_sha256"
 
 
-def save_model(model: "DualCoOp", folder: str | os.PathLike[str]) -> None:
+def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: bool = False) -> None:
     """Write a model into a folder, which is made if need be; other files there stay.
 
     All files are written beside their places and moved into them when complete, config.json last. It holds
-    the hashes of the tensor files, so a folder caught between two versions is noticed and never misread.
+    the hashes of the tensor files, so a folder caught between two versions is noticed and never misread. The same
+    model gives the same tensor files, byte for byte.
+
+    Args:
+        model: to save.
+        folder: where to.
+        shared: others get the files, so a backbone from a local checkpoint is named without its folders.
 
     Raises:
         ModelError: when the folder cannot be written, or the training record holds no JSON values.
@@ -46,7 +53,7 @@ def save_model(model: "DualCoOp", folder: str | os.PathLike[str]) -> None:
             raise ModelError(
                 f"backbone_delta names {missing[0]!r}, which {model.backbone.name} does not have"
             )
-        contents[BACKBONE_FILE] = _to_bytes({name: states[name] for name in model.backbone_delta}, {})
+        contents[BACKBONE_FILE] = _to_bytes({name: states[name] for name in model.backbone_delta})
     config = SavedConfig(
         classes=model.classes,
         prompts=model.prompts.config,
@@ -55,7 +62,7 @@ def save_model(model: "DualCoOp", folder: str | os.PathLike[str]) -> None:
         spatial_scale=model.spatial_scale,
         logit_scale=model.logit_scale,
         logit_bias=model.logit_bias,
-        backbone_name=model.backbone.name,
+        backbone_name=shared_backbone_name(model.backbone.name) if shared else model.backbone.name,
         backbone_fingerprint=model.backbone_fingerprint(),
         finetuned=bool(model.backbone_delta),
         files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
@@ -143,11 +150,10 @@ def _classes_hash(classes: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()
 
 
-def _to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
-    return to_bytes(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())},
-        metadata={"format": "pt", **metadata},
-    )
+def _to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The content of a safetensors file; one metadata entry at most, since several come in random order."""
+    contents = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
+    return to_bytes(contents, metadata=metadata)
 
 
 def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -188,8 +194,12 @@ def _read_tensors(folder: Path, name: str, config: SavedConfig) -> tuple[dict[st
 def _copy_tensors(path: Path, tensors: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
     """Copy by name, in place, where names and shapes agree exactly."""
     if tensors.keys() != into.keys():
-        odd = ", ".join(sorted(tensors.keys() ^ into.keys()))
-        raise ModelError(f"{path}: tensors are missing or unknown: {odd}")
+        sides = (("missing", into.keys() - tensors.keys()), ("unknown", tensors.keys() - into.keys()))
+        odd = " and ".join(f"{', '.join(sorted(names))} {how}" for how, names in sides if names)
+        raise ModelError(
+            f"{path}: tensors do not fit dualcoop {__version__} ({odd}); load the model with the version in "
+            f"{CONFIG_FILE}, or train it again"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != into[name].shape:
             raise ModelError(

@@ -60,6 +60,7 @@ def test_a_report_names_the_images_that_count_nowhere(model, valid_data, tmp_pat
     assert note.startswith("4 of 10 images cannot be read and count nowhere: ")
     assert note.count("broken-") == 3
     assert note.endswith(" And 1 more.")
+    assert str(tmp_path) not in note
     rest = features.subset(features.kept)
     complete = judge(model, region_scores(model, rest), valid_data.subset(features.kept), rest)
     assert complete.notes == report.notes[1:]

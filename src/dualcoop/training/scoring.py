@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,7 +64,8 @@ def judge(
 
 
 def _left_out(problems: Sequence[Problem], images: int) -> str:
-    shown = " ".join(str(problem) for problem in problems[:SHOWN_PROBLEMS])
+    # Reports go into the saved model, where the folders of one machine are nobody's business.
+    shown = " ".join(str(replace(problem, path=Path(str(problem.path)).name)) for problem in problems[:SHOWN_PROBLEMS])
     more = len(problems) - SHOWN_PROBLEMS
     count = f"{len(problems)} of {images} images cannot be read and count nowhere"
     return f"{count}: {shown}" + (f" And {more} more." if more > 0 else "")
