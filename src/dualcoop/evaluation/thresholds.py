@@ -42,7 +42,8 @@ def class_thresholds(
         scores: (N, M), comparable between classes. Of validation images, never of test images.
         labels: (N, M), +1 present, -1 absent, 0 unknown.
         prior_positives: weight of the shared counts, in positives; at 0 a class with a positive stands alone.
-            5 gave the best micro F1 of 1, 2, 5, 10 and 20 between two parts of training photographs.
+            On coco663's training photographs with 20 % and 100 % of the labels known no value was best
+            throughout; 5 was best on average (micro F1 46.55, against 46.25 for 2 and 46.0 for 10).
 
     Returns:
         (M,) float64, for `decide`.
