@@ -221,6 +221,9 @@ def test_unreadable_images_are_left_out_and_reported(train_data, valid_data, tmp
     assert [problem.path for problem in result.problems] == broken
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert [line.split(": ")[0] for line in run["left_out"]] == broken
+    saved = [(tmp_path / "out" / name).read_text() for name in ("config.json", "README.md")]
+    assert "broken-4.png" in saved[0]
+    assert not any(str(tmp_path) in text for text in saved)
     rest = make_model()
     readable = train.subset([index for index in range(14) if index not in (2, 9)])
     Trainer(rest, quick(**options), train=readable).train()
