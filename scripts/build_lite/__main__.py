@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
+from dualcoop.backbones.lite import WORD_SCALES, WORDS
 from scripts.build_lite.distillation import Batches, Schedule, distil
 from scripts.build_lite.image_tower import classifier_rows, joint_basis, mean_region_feature, read_checkpoint
-from scripts.build_lite.student import build_tower, initial_word_embeddings
+from scripts.build_lite.student import initial_tower, initial_word_embeddings
 from scripts.build_lite.teacher import Teacher, training_pairs
 from scripts.build_lite.texts import build_corpus
 from scripts.build_lite.wordnet import read_nouns
@@ -33,16 +34,12 @@ ASSETS = Path(__file__).resolve().parents[2] / "src" / "dualcoop" / "backbones" 
 
 def main() -> None:
     """Run all stages and write the weights."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wordnet", type=Path, required=True, help="folder with WordNet 3.0's data.noun")
     parser.add_argument("--output", type=Path, default=ASSETS / "lite.safetensors")
-    parser.add_argument("--dimension", type=int, default=512, help="D, dimension of the joint space")
-    parser.add_argument("--steps", type=int, default=1800)
-    parser.add_argument(
-        "--work", type=Path, default=Path("build/lite"), help="keeps embeddings for a second run"
-    )
+    parser.add_argument("--dimension", type=int, default=384, help="D, dimension of the joint space")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--work", type=Path, default=Path("build/lite"), help="keeps embeddings for a second run")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
@@ -73,8 +70,7 @@ def main() -> None:
 
     corpus = build_corpus(synsets, options.seed)
     as_prompts = [
-        text if index in corpus.sentences else f"a photo of a {text}."
-        for index, text in enumerate(corpus.texts)
+        text if index in corpus.sentences else f"a photo of a {text}." for index, text in enumerate(corpus.texts)
     ]
     student_targets = teacher(embed(as_prompts))
     senses = Counter(name.lower() for synset in synsets.values() for name in synset.names)
@@ -82,7 +78,7 @@ def main() -> None:
     print(f"corpus: {len(corpus.texts)} texts", flush=True)
 
     tokenizer = SimpleTokenizer()
-    tower = build_tower(options.dimension, initial_word_embeddings(sentence_model, tokenizer))
+    tower = initial_tower(options.dimension, initial_word_embeddings(sentence_model, tokenizer))
     distil(
         tower,
         Batches(corpus, student_targets, sense_counts, tokenizer, options.seed),
@@ -90,6 +86,9 @@ def main() -> None:
     )
 
     tensors = {f"text.{name}": value.half() for name, value in tower.state_dict().items()}
+    words = tower.token_embedding.weight.detach()
+    scales = words.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+    tensors[WORDS], tensors[WORD_SCALES] = (words / scales).round().to(torch.int8), scales
     tensors["image.projection.weight"] = basis.T.contiguous()
     tensors["image.projection.bias"] = -(mean @ basis)
     options.output.parent.mkdir(parents=True, exist_ok=True)

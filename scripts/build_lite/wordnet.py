@@ -37,8 +37,8 @@ def read_nouns(folder: Path) -> dict[str, Synset]:
     return synsets
 
 
-def ancestors(synsets: Mapping[str, Synset], offset: str) -> set[str]:
-    """Offsets of all hypernyms, direct and indirect."""
+def ancestors(synsets: Mapping[str, Synset], offset: str) -> list[str]:
+    """Offsets of all hypernyms, direct and indirect, in rising order: a set would differ between runs."""
     found: set[str] = set()
     stack = [offset]
     while stack:
@@ -46,4 +46,4 @@ def ancestors(synsets: Mapping[str, Synset], offset: str) -> set[str]:
             if parent not in found:
                 found.add(parent)
                 stack.append(parent)
-    return found
+    return sorted(found)
