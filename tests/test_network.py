@@ -118,7 +118,7 @@ def test_training_does_not_move_the_backbones_batch_statistics(images):
     [
         (PromptConfig.paper_partial_labels(), 4 * 2 * 16),
         (PromptConfig.paper_zero_shot(), 2 * 64),
-        (PromptConfig(3, 8, positive_init=None), 4 * 11),
+        (PromptConfig(3, 8, positive_init=None, residual=False), 4 * 11),
         (TemplateConfig(), 0),
     ],
 )

@@ -293,9 +293,9 @@ def test_subset_sends_no_gradient_to_other_classes(backbone):
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
-def test_single_prompt_learns_one_context_only(backbone, mode):
+def test_single_prompt_learns_its_own_context_and_residual_only(backbone, mode):
     learner = PromptLearner(backbone, CLASSES, PromptConfig(mode=mode))
-    assert [name for name, _ in learner.named_parameters()] == [f"{mode}_context"]
+    assert [name for name, _ in learner.named_parameters()] == [f"{mode}_context", f"{mode}_residual"]
     features = learner.text_features(backbone)._asdict()
     other = {"positive": "negative", "negative": "positive"}[mode]
     assert features[other] is None
@@ -305,7 +305,7 @@ def test_single_prompt_learns_one_context_only(backbone, mode):
 
 
 def test_state_holds_the_contexts_and_nothing_else(backbone):
-    learner = PromptLearner(backbone, CLASSES)
+    learner = PromptLearner(backbone, CLASSES, PromptConfig(residual=False))
     assert set(learner.state_dict()) == {"positive_context", "negative_context"}
     assert not any(module is backbone for module in learner.modules())
 
@@ -350,3 +350,38 @@ def test_open_clip_text_towers_take_the_prompts(family):
     if backbone.causal_text:
         assert ends.tolist() == [1 + 8 + 3]
     assert embeddings.shape[1] == (13 if backbone.causal_text else backbone.context_length)
+
+
+def test_residuals_start_at_zero_and_are_added_to_the_unit_feature(backbone):
+    plain = PromptLearner(backbone, CLASSES, PromptConfig(residual=False)).text_features(backbone)
+    learner = PromptLearner(backbone, CLASSES)
+    for got, expected in zip(learner.text_features(backbone), plain, strict=True):
+        torch.testing.assert_close(got, expected)
+    with torch.no_grad():
+        learner.positive_residual[1] += torch.arange(backbone.embed_dim) / backbone.embed_dim
+    moved = learner.text_features(backbone).positive
+    expected = plain.positive + learner.positive_residual
+    torch.testing.assert_close(moved, expected / expected.norm(dim=1, keepdim=True))
+    some = learner.text_features(backbone, torch.tensor([1])).positive
+    torch.testing.assert_close(some, moved[1:2])
+    moved.sum().backward()
+    assert learner.positive_residual.grad.abs().sum() > 0
+    assert learner.negative_residual.grad is None
+
+
+def test_residuals_follow_their_class(backbone):
+    learner = PromptLearner(backbone, CLASSES)
+    with torch.no_grad():
+        learner.negative_residual.copy_(torch.randn(learner.negative_residual.shape))
+    turned = learner.for_classes(backbone, CLASSES, CLASSES[::-1])
+    assert torch.equal(turned.negative_residual, learner.negative_residual.flip(0))
+
+
+def test_shared_prompts_have_no_residuals(backbone):
+    learner = PromptLearner(backbone, CLASSES, PromptConfig(class_specific=False))
+    assert learner.positive_residual is None
+    assert learner.negative_residual is None
+    with pytest.raises(ConfigError, match="shared prompts have no vectors"):
+        PromptConfig(class_specific=False, residual=True)
+    with pytest.raises(ConfigError, match="residual is 'yes'"):
+        PromptConfig(residual="yes")

@@ -84,6 +84,8 @@ def test_loaded_model_can_be_trained_further(saved):
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {
         "prompts.positive_context",
         "prompts.negative_context",
+        "prompts.positive_residual",
+        "prompts.negative_residual",
     }
 
 
@@ -92,6 +94,8 @@ def test_three_small_files_are_written_and_none_is_a_pickle(saved):
     assert set(load_file(saved / "model.safetensors")) == {
         "prompts.positive_context",
         "prompts.negative_context",
+        "prompts.positive_residual",
+        "prompts.negative_residual",
         "thresholds",
         "class_bias",
     }

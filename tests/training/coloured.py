@@ -13,7 +13,7 @@ from tiny import TinyBackbone
 CLASSES = ("red", "green", "blue")
 COLOURS = ((230, 30, 40), (20, 200, 60), (40, 60, 235))
 SIDE = 32
-PROMPTS = PromptConfig(positive_tokens=4, negative_tokens=4, positive_init=None, negative_init=None)
+PROMPTS = PromptConfig(positive_tokens=4, negative_tokens=4, positive_init=None, negative_init=None, residual=False)
 
 
 def picture(present: np.ndarray, noise: np.random.Generator) -> Image.Image:

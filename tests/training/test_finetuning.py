@@ -13,7 +13,7 @@ from dualcoop.training import TrainingArguments
 from dualcoop.training.checkpoints import read_checkpoint
 from training.coloured import CLASSES
 
-PROMPTS = PromptConfig(2, 2, positive_init=None, negative_init=None)
+PROMPTS = PromptConfig(2, 2, positive_init=None, negative_init=None, residual=False)
 POOL = "backbone.image.visual.attnpool."
 
 

@@ -16,14 +16,15 @@ POOLING = sorted([f"{part}_proj.{kind}" for part in "qkvc" for kind in ("weight"
 
 @pytest.fixture
 def clip_model():
-    return DualCoOp(tiny_backbone("clip_resnet"), CLASSES, PromptConfig(2, 2, positive_init=None, negative_init=None))
+    prompts = PromptConfig(2, 2, positive_init=None, negative_init=None, residual=False)
+    return DualCoOp(tiny_backbone("clip_resnet"), CLASSES, prompts)
 
 
 def names_in_training(model):
     return sorted(name for name, parameter in model.named_parameters() if parameter.requires_grad)
 
 
-def test_by_default_the_contexts_learn_and_nothing_else(clip_model):
+def test_the_contexts_learn_and_nothing_else(clip_model):
     with learnable_parameters(clip_model, "none") as learnable:
         assert sorted(learnable) == CONTEXTS == names_in_training(clip_model)
 
@@ -31,7 +32,7 @@ def test_by_default_the_contexts_learn_and_nothing_else(clip_model):
 def test_one_prompt_alone_is_all_that_learns():
     model = make_model(prompts=PromptConfig(mode="negative"))
     with learnable_parameters(model, "none") as learnable:
-        assert list(learnable) == ["prompts.negative_context"]
+        assert list(learnable) == ["prompts.negative_context", "prompts.negative_residual"]
 
 
 def test_pooling_adds_the_attention_pooling_and_nothing_else(clip_model):
@@ -101,3 +102,14 @@ def test_copies_do_not_follow_and_are_assigned_by_name():
         assert all(torch.equal(before[name], learnable[name]) for name in before)
         with pytest.raises(KeyError):
             assign(learnable, {})
+
+
+def test_residuals_have_a_learning_rate_of_their_own():
+    model = make_model(prompts=PromptConfig())
+    with learnable_parameters(model, "none") as learnable:
+        optimizer = make_optimizer(TrainingArguments(learning_rate=0.5, residual_learning_rate=0.25), learnable)
+    groups = {group["peak"]: group["params"] for group in optimizer.param_groups}
+    assert {peak: [id(value) for value in values] for peak, values in groups.items()} == {
+        0.5: [id(model.prompts.positive_context), id(model.prompts.negative_context)],
+        0.25: [id(model.prompts.positive_residual), id(model.prompts.negative_residual)],
+    }

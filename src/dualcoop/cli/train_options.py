@@ -155,6 +155,16 @@ class PromptOptions:
     negative_init: Annotated[str, typer.Option(help="The same for the negative prompt.", rich_help_panel=PROMPTS)] = (
         "a photo without a"
     )
+    residual: Annotated[
+        bool | None,
+        typer.Option(
+            "--residual/--no-residual",
+            help="Also learn a vector per class that is added to its text feature; by default with class-specific "
+            "contexts. The paper has none.",
+            rich_help_panel=PROMPTS,
+            show_default=False,
+        ),
+    ] = None
     aggregation: Annotated[Aggregation, typer.Option(help="How regions become one score.", rich_help_panel=PROMPTS)] = (
         Aggregation.softmax
     )
@@ -181,6 +191,9 @@ class TrainingOptions:
     ]
     learning_rate: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = (
         DEFAULTS.learning_rate
+    )
+    residual_learning_rate: Annotated[float, typer.Option(help="Of the residuals.", rich_help_panel=SCHEDULE)] = (
+        DEFAULTS.residual_learning_rate
     )
     weight_decay: Annotated[float, typer.Option(help="Of the contexts.", rich_help_panel=SCHEDULE)] = (
         DEFAULTS.weight_decay

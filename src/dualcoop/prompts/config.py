@@ -29,6 +29,9 @@ class PromptConfig:
         init_std: standard deviation of the random vectors, in units of word embeddings.
         seed: of the random vectors.
         full_stop: end the prompt with a full stop after the class name.
+        residual: learn a vector per class and prompt that is added to the text feature, which then reaches places
+            where no context leads it (task residual: Yu et al., CVPR 2023). Not part of DualCoOp as published. None
+            takes it where contexts are class-specific; shared prompts cannot have it.
 
     Raises:
         ConfigError: for a value that makes no sense.
@@ -43,6 +46,7 @@ class PromptConfig:
     init_std: float = 0.02
     seed: int = 0
     full_stop: bool = True
+    residual: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("positive_tokens", "negative_tokens"):
@@ -56,6 +60,10 @@ class PromptConfig:
         for name in ("class_specific", "full_stop"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
+        if self.residual not in (None, True, False):
+            raise ConfigError(f"residual is {self.residual!r}, expected True, False or None")
+        if self.residual and not self.class_specific:
+            raise ConfigError("residual is True, but shared prompts have no vectors of each class's own: leave it out")
         if self.mode not in MODES:
             raise ConfigError(f"mode is {self.mode!r}, expected one of {', '.join(MODES)}")
         std = self.init_std
@@ -67,12 +75,17 @@ class PromptConfig:
     @classmethod
     def paper_partial_labels(cls, *, seed: int = 0) -> "PromptConfig":
         """Section 4.1: 16 random vectors of each class's own, positive and negative."""
-        return cls(16, 16, class_specific=True, positive_init=None, negative_init=None, seed=seed)
+        return cls(16, 16, class_specific=True, positive_init=None, negative_init=None, seed=seed, residual=False)
 
     @classmethod
     def paper_zero_shot(cls, *, seed: int = 0) -> "PromptConfig":
         """Section 4.2: 64 random vectors shared by all classes, positive and negative."""
         return cls(64, 64, class_specific=False, positive_init=None, negative_init=None, seed=seed)
+
+    @property
+    def has_residual(self) -> bool:
+        """Whether vectors are added to the text features."""
+        return self.class_specific if self.residual is None else self.residual
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values; `dualcoop.prompts.prompts_from_dict` reads them back."""

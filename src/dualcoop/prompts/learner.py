@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError, ModelError
@@ -15,7 +16,9 @@ POLARITIES = ("positive", "negative")
 
 
 class PromptLearner(nn.Module):
-    """Dual contexts in front of the class names; its only parameters, and the method's, are the contexts.
+    """Dual contexts in front of the class names, and residuals behind them where the configuration has them.
+
+    These are its only parameters, and the method's.
 
     The backbone serves as tokenizer and embedding here and is handed to every call that needs its text tower:
     a frozen tower is no part of what is learned.
@@ -24,11 +27,15 @@ class PromptLearner(nn.Module):
         config: PromptConfig.
         positive_context: V+ of Eq. 1, (M, N+, W) or, shared, (N+, W); None in mode "negative".
         negative_context: V- of Eq. 2, (M, N-, W) or, shared, (N-, W); None in mode "positive".
+        positive_residual, negative_residual: (M, D), zero at the start, added to the L2-normalised text features,
+            which are then normalised again; None without residuals.
         positive_layout, negative_layout: PromptLayout of each prompt in use.
     """
 
     positive_context: nn.Parameter | None
     negative_context: nn.Parameter | None
+    positive_residual: nn.Parameter | None
+    negative_residual: nn.Parameter | None
     positive_layout: PromptLayout | None
     negative_layout: PromptLayout | None
 
@@ -53,6 +60,8 @@ class PromptLearner(nn.Module):
                 layout = PromptLayout(backbone, classes, context.shape[-2], full_stop=self.config.full_stop)
             self.register_parameter(f"{polarity}_context", None if context is None else nn.Parameter(context))
             self.register_module(f"{polarity}_layout", layout)
+            residual = torch.zeros(len(classes), backbone.embed_dim) if used and self.config.has_residual else None
+            self.register_parameter(f"{polarity}_residual", None if residual is None else nn.Parameter(residual))
 
     def embeddings(self, polarity: str, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Prompt embeddings (K, L, W), differentiable in the context, and end positions (K,), int64.
@@ -68,7 +77,7 @@ class PromptLearner(nn.Module):
         return layout(context, class_subset)
 
     def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
-        """Text features of the prompts in use, each (K, D), differentiable in the contexts."""
+        """Text features of the prompts in use, each (K, D), differentiable in contexts and residuals."""
         return TextFeatures(*(self._encode(backbone, polarity, class_subset) for polarity in POLARITIES))
 
     def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> "PromptLearner":
@@ -95,9 +104,10 @@ class PromptLearner(nn.Module):
         learner = PromptLearner(backbone, classes, self.config)
         with torch.no_grad():
             for polarity in POLARITIES:
-                context = getattr(self, f"{polarity}_context")
-                if context is not None:
-                    getattr(learner, f"{polarity}_context").copy_(context[rows])
+                for name in (f"{polarity}_context", f"{polarity}_residual"):
+                    value = getattr(self, name)
+                    if value is not None:
+                        getattr(learner, name).copy_(value[rows])
         return learner
 
     def _encode(self, backbone: Backbone, polarity: str, class_subset: Tensor | None) -> Tensor | None:
@@ -105,7 +115,11 @@ class PromptLearner(nn.Module):
             return None
         context, layout = self._prompt(polarity)
         if self.config.class_specific:
-            return backbone.encode_prompts(*layout(context, class_subset))
+            features = backbone.encode_prompts(*layout(context, class_subset))
+            residual: nn.Parameter | None = getattr(self, f"{polarity}_residual")
+            if residual is None:
+                return features
+            return normalize(features + (residual if class_subset is None else residual[class_subset]), dim=-1)
         return backbone.encode_prompts(*layout.behind_context(class_subset), layout.before_names(context))
 
     def _prompt(self, polarity: str) -> tuple[nn.Parameter, PromptLayout]:

@@ -31,6 +31,7 @@ class TrainingArguments:
             tower's cost, most of a step, does not depend on it.
         optimizer: "adamw", or "sgd" as published.
         learning_rate: of the contexts.
+        residual_learning_rate: of the residuals, where the prompts have them.
         weight_decay: of all that is trained; decoupled with AdamW.
         momentum: of SGD, under 1.
         warmup_epochs: epochs at `warmup_learning_rate` before the cosine starts; the last epoch is none of
@@ -67,10 +68,11 @@ class TrainingArguments:
     """
 
     output_dir: Path | None = None
-    epochs: int = 8
+    epochs: int = 12
     batch_size: int | None = None
     optimizer: str = "adamw"
     learning_rate: float = 0.015
+    residual_learning_rate: float = 0.015
     weight_decay: float = 0.0
     momentum: float = 0.9
     warmup_epochs: int = 0
@@ -80,7 +82,7 @@ class TrainingArguments:
     gamma_positive: float = 1.0
     gamma_negative: float = 2.0
     margin: float = 0.05
-    anchor: float = 0.5
+    anchor: float = 1.0
     class_prior: bool = True
     views: int = 1
     augmentation: str = "none"
@@ -132,7 +134,7 @@ class TrainingArguments:
         for name in ("batch_size", "class_sample", "patience"):
             if getattr(self, name) is not None:
                 _check_whole(name, getattr(self, name), 1)
-        for name in ("learning_rate", "backbone_learning_rate"):
+        for name in ("learning_rate", "residual_learning_rate", "backbone_learning_rate"):
             _check_number(name, getattr(self, name), above=True)
         for name in ("weight_decay", "warmup_learning_rate", "gamma_positive", "gamma_negative", "anchor"):
             _check_number(name, getattr(self, name))

@@ -1,4 +1,4 @@
-"""What a run trains: the contexts, and parts of the image tower where that is asked for."""
+"""What a run trains: the prompts, and parts of the image tower where that is asked for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from dualcoop.training.arguments import TrainingArguments
 
 PROMPTS = "prompts."
 BACKBONE = "backbone."
+RESIDUAL = "_residual"
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def learnable_parameters(model: DualCoOp, finetune: str) -> Iterator[dict[str, n
     """Parameters to train by name; afterwards the backbone is frozen again and no gradient is kept.
 
     Args:
-        model: gives the contexts, "prompts.*", and the image tower, "backbone.*".
+        model: gives contexts and residuals, "prompts.*", and the image tower, "backbone.*".
         finetune: see `TrainingArguments`.
 
     Raises:
@@ -52,11 +53,16 @@ def _tuned_names(model: DualCoOp, finetune: str) -> list[str]:
 
 def make_optimizer(arguments: TrainingArguments, learnable: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
     """SGD or AdamW; each parameter group has its highest learning rate as "peak"."""
-    groups = []
-    for prefix, peak in ((PROMPTS, arguments.learning_rate), (BACKBONE, arguments.backbone_learning_rate)):
-        parameters = [value for name, value in learnable.items() if name.startswith(prefix)]
-        if parameters:
-            groups.append({"params": parameters, "lr": peak, "peak": peak})
+
+    def peak_of(name: str) -> float:
+        if name.startswith(BACKBONE):
+            return arguments.backbone_learning_rate
+        return arguments.residual_learning_rate if name.endswith(RESIDUAL) else arguments.learning_rate
+
+    by_peak: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in learnable.items():
+        by_peak.setdefault(peak_of(name), []).append(parameter)
+    groups = [{"params": parameters, "lr": peak, "peak": peak} for peak, parameters in by_peak.items()]
     if arguments.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=arguments.momentum, weight_decay=arguments.weight_decay)
     return torch.optim.AdamW(groups, weight_decay=arguments.weight_decay)
