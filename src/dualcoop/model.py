@@ -26,7 +26,7 @@ from dualcoop.pictures import (
 from dualcoop.prediction import Prediction
 from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
 from dualcoop.saved_config import is_saved_model
-from dualcoop.zero_shot import zero_shot_logit_scale, zero_shot_prompts
+from dualcoop.zero_shot import zero_shot_prompts, zero_shot_scales
 
 # A large JPEG is decoded at no less than this many times the input's side: several times faster, and the
 # resampling to the input size still averages over pixels.
@@ -120,13 +120,15 @@ class DualCoOp(DualCoOpNetwork):
         """
         names = checked_classes(classes)
         backbone = place_backbone(os.fspath(name_or_path), backbone, device)
+        scales = zero_shot_scales(backbone)
         return cls(
             backbone,
             names,
             prompts or zero_shot_prompts(backbone),
             aggregation=aggregation,
             image_size=image_size,
-            logit_scale=zero_shot_logit_scale(backbone),
+            spatial_scale=scales.spatial,
+            logit_scale=scales.logit,
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
