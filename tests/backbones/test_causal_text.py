@@ -70,10 +70,7 @@ def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
         prefix = torch.randn(CLASSES, CONTEXT + 1, tower.width)
     context = prefix.requires_grad_()
     expected = value_and_gradient(slow_twin(tower, context, names, ends), context)
-    if specific:
-        fast = tower(torch.cat([context, names], dim=1), ends + CONTEXT + 1)
-    else:
-        fast = tower(names, ends, context)
+    fast = tower(torch.cat([context, names], dim=1), ends + CONTEXT + 1) if specific else tower(names, ends, context)
     got = value_and_gradient(fast, context)
     assert relative(got[0], expected[0]) < 1e-5
     assert relative(got[1], expected[1]) < 1e-5
