@@ -17,6 +17,7 @@ from dualcoop.training.features import RegionFeatures
 from experiments.photographs import Photographs
 
 CLASS_SPECIFIC = PromptConfig(class_specific=True)
+CONTEXTS_ALONE = PromptConfig(class_specific=True, residual=False)
 SHARED = PromptConfig(class_specific=False)
 SCORE_BATCH = 64
 

@@ -24,7 +24,7 @@ from experiments.photographs import DEFAULT_ROOT, IMAGE_SIZES, Photographs, cons
 FRACTIONS = (0.1, 0.5, 1.0)
 SEEDS = (0, 1, 2)
 ARGUMENTS = TrainingArguments(precision="bfloat16")
-METHODS = ("zero-shot", "linear", "class-specific", "shared")
+METHODS = ("zero-shot", "linear", "class-specific", "class-specific-contexts", "shared")
 
 
 def main() -> None:
@@ -85,6 +85,7 @@ def measure(photographs: Photographs, run: dict[str, Any], output: Path) -> dict
         learn: dict[str, Callable[[], tuple[np.ndarray, dict[str, Any]]]] = {
             "linear": lambda: methods.linear(photographs, mask, run["seed"]),
             "class-specific": lambda: prompts(methods.CLASS_SPECIFIC),
+            "class-specific-contexts": lambda: prompts(methods.CONTEXTS_ALONE),
             "shared": lambda: prompts(methods.SHARED),
         }
 

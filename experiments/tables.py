@@ -15,7 +15,8 @@ TITLES = {
     "zero-shot": "zero-shot, no labels",
     "linear": "linear classifier per class",
     "shared": "DualCoOp, shared prompts",
-    "class-specific": "DualCoOp, class-specific prompts",
+    "class-specific-contexts": "DualCoOp, class-specific contexts as published",
+    "class-specific": "DualCoOp, class-specific contexts and residuals",
 }
 COMMANDS = """Commands, with the photographs' folder as `DATA`:
 `python -m experiments.partial_labels --data DATA`, `python -m experiments.zero_shot --data DATA`,

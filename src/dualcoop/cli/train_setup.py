@@ -145,4 +145,5 @@ def prompt_options(config: "PromptConfig") -> dict[str, Any]:
         "negative_tokens": config.negative_tokens,
         "positive_init": config.positive_init or RANDOM,
         "negative_init": config.negative_init or RANDOM,
+        "residual": config.residual,
     }
