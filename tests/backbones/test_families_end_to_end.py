@@ -14,7 +14,7 @@ CLASSES = ("dog", "cat", "a_b")
 @pytest.mark.parametrize("aggregation", ["softmax", "attention"])
 @pytest.mark.parametrize("family", CONFIGS)
 def test_contexts_learn_on_every_family(family: str, aggregation: str) -> None:
-    prompts = PromptConfig(2, 3, positive_init=None, negative_init=None)
+    prompts = PromptConfig(2, 3, positive_init=None, negative_init=None, residual=False)
     model = DualCoOpNetwork(tiny_backbone(family), CLASSES, prompts, aggregation=aggregation)
     contexts = [model.prompts.positive_context, model.prompts.negative_context]
     optimizer = torch.optim.SGD(contexts, lr=0.01)
