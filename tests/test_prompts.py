@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -385,3 +386,60 @@ def test_shared_prompts_have_no_residuals(backbone):
         PromptConfig(class_specific=False, residual=True)
     with pytest.raises(ConfigError, match="residual is 'yes'"):
         PromptConfig(residual="yes")
+
+
+@pytest.fixture
+def opposite_backbone(backbone, monkeypatch):
+    monkeypatch.setattr(backbone, "absence", "opposite")
+    return backbone
+
+
+@pytest.mark.parametrize("class_specific", [True, False])
+def test_opposite_absence_starts_as_minus_the_positive_feature(opposite_backbone, class_specific):
+    config = PromptConfig(class_specific=class_specific)
+    features = PromptLearner(opposite_backbone, CLASSES, config).text_features(opposite_backbone)
+    torch.testing.assert_close(features.negative, -features.positive)
+
+
+def test_opposite_absence_is_minus_what_the_negative_context_says(opposite_backbone):
+    config = PromptConfig(8, 8, residual=False)
+    opposite = PromptLearner(opposite_backbone, CLASSES, config)
+    words = PromptLearner(opposite_backbone, CLASSES, replace(config, absence="words"))
+    with torch.no_grad():
+        opposite.negative_context.copy_(words.negative_context)
+    torch.testing.assert_close(
+        opposite.text_features(opposite_backbone).negative, -words.text_features(opposite_backbone).negative
+    )
+
+
+def test_opposite_absence_adds_the_residual_after_turning_round(opposite_backbone):
+    learner = PromptLearner(opposite_backbone, CLASSES)
+    start = learner.text_features(opposite_backbone).negative.detach()
+    with torch.no_grad():
+        learner.negative_residual += 0.5
+    expected = normalize(start + 0.5, dim=-1)
+    torch.testing.assert_close(learner.text_features(opposite_backbone).negative, expected)
+
+
+def test_absence_is_settled_by_the_backbone_and_kept_with_the_prompts(opposite_backbone, monkeypatch):
+    learner = PromptLearner(opposite_backbone, CLASSES)
+    assert learner.config.absence == "opposite"
+    monkeypatch.setattr(opposite_backbone, "absence", "words")
+    assert learner.for_classes(opposite_backbone, CLASSES, CLASSES).config.absence == "opposite"
+    assert prompts_from_dict(learner.config.to_dict()) == learner.config
+
+
+@pytest.mark.parametrize("published", [PromptConfig.paper_partial_labels(), PromptConfig.paper_zero_shot()])
+def test_published_prompts_say_absence_in_words_on_every_backbone(opposite_backbone, published):
+    assert not PromptLearner(opposite_backbone, CLASSES, published).config.negative_is_opposite
+
+
+def test_single_negative_prompt_speaks_in_words(opposite_backbone):
+    learner = PromptLearner(opposite_backbone, CLASSES, PromptConfig(mode="negative", residual=False))
+    expected = opposite_backbone.encode_text(["a photo without a dog."])
+    torch.testing.assert_close(learner.text_features(opposite_backbone).negative[:1], expected)
+
+
+def test_other_ways_of_absence_are_refused():
+    with pytest.raises(ConfigError, match="absence is 'silence', expected words, opposite or None"):
+        PromptConfig(absence="silence")

@@ -72,7 +72,7 @@ def test_loaded_model_predicts_exactly_as_the_saved_one(tmp_path, prompts):
     loaded = load(tmp_path / "out")
     assert loaded.predict(PICTURES) == model.predict(PICTURES)
     assert loaded.classes == CLASSES
-    assert loaded.prompts.config == prompts
+    assert loaded.prompts.config == model.prompts.config
     for name in ("aggregation", "image_size", "spatial_scale", "logit_scale", "logit_bias"):
         assert getattr(loaded, name) == getattr(model, name)
 

@@ -21,6 +21,8 @@ class Backbone(nn.Module, ABC):
         spatial_scale: inverse temperature of the softmax over regions (20 for CLIP).
         logit_scale: scale of the aggregated cosines (100 for CLIP).
         logit_bias: added to the positive logit (0 for CLIP).
+        absence: how learned prompts say by default that a class is absent: in "words", or by the "opposite" text
+            feature, where the joint space has its zero between presence and absence.
         mean, std: statistics of the input pixels, in units of [0, 1].
     """
 
@@ -34,6 +36,7 @@ class Backbone(nn.Module, ABC):
     spatial_scale: float
     logit_scale: float
     logit_bias: float
+    absence: str = "words"
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

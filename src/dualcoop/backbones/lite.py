@@ -32,7 +32,7 @@ WORDS = "text.token_embedding.weight"
 WORD_SCALES = "text.token_embedding.scale"
 TEXT_CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 384, "heads": 6, "layers": 3}
 # Chosen on training photographs: cosines spread wider here than in CLIP's joint space.
-SPATIAL_SCALE = 5.0
+SPATIAL_SCALE = 10.0
 LOGIT_SCALE = 10.0
 LOGIT_BIAS = -4.0
 # EfficientNet-Lite takes (pixel - 127) / 128.
@@ -109,6 +109,7 @@ def load_lite() -> TwoTowerBackbone:
         spatial_scale=SPATIAL_SCALE,
         logit_scale=LOGIT_SCALE,
         logit_bias=LOGIT_BIAS,
+        absence="opposite",
     )
 
 

@@ -84,6 +84,7 @@ class TwoTowerBackbone(Backbone):
         spatial_scale: inverse temperature of the softmax over regions.
         logit_scale: scale of the aggregated cosines.
         logit_bias: added to the positive logit.
+        absence: see `Backbone`.
 
     Raises:
         BackboneError: when the two towers' joint spaces differ in dimension.
@@ -105,6 +106,7 @@ class TwoTowerBackbone(Backbone):
         spatial_scale: float = CLIP_SPATIAL_SCALE,
         logit_scale: float = CLIP_LOGIT_SCALE,
         logit_bias: float = 0.0,
+        absence: str = "words",
     ) -> None:
         super().__init__()
         if image.embed_dim != text.embed_dim:
@@ -122,6 +124,7 @@ class TwoTowerBackbone(Backbone):
         self.spatial_scale = spatial_scale
         self.logit_scale = logit_scale
         self.logit_bias = logit_bias
+        self.absence = absence
         self.image_size = image.image_size
         self.embed_dim = image.embed_dim
         self.text_width = text.width

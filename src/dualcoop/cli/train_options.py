@@ -26,6 +26,13 @@ class Recipe(str, Enum):
     published_zero_shot = "published-zero-shot"
 
 
+class Absence(str, Enum):
+    """How dual prompts say that a class is absent."""
+
+    words = "words"
+    opposite = "opposite"
+
+
 class Mode(str, Enum):
     """Prompts that are learned."""
 
@@ -161,6 +168,15 @@ class PromptOptions:
             "--residual/--no-residual",
             help="Also learn a vector per class that is added to its text feature; by default with class-specific "
             "contexts. The paper has none.",
+            rich_help_panel=PROMPTS,
+            show_default=False,
+        ),
+    ] = None
+    absence: Annotated[
+        Absence | None,
+        typer.Option(
+            help="How a prompt says that a class is absent: in words, as published, or by the opposite text feature; "
+            "by default what suits the backbone.",
             rich_help_panel=PROMPTS,
             show_default=False,
         ),

@@ -146,4 +146,5 @@ def prompt_options(config: "PromptConfig") -> dict[str, Any]:
         "positive_init": config.positive_init or RANDOM,
         "negative_init": config.negative_init or RANDOM,
         "residual": config.residual,
+        "absence": config.absence,
     }

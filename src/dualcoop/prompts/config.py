@@ -1,13 +1,16 @@
 """Options of the learned prompts."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError
 
 MODES = ("dual", "positive", "negative")
+ABSENCES = ("words", "opposite")
 DEFAULT_TOKENS = 16
+_AS_PUBLISHED: dict[str, Any] = {"positive_init": None, "negative_init": None, "absence": "words"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class PromptConfig:
         residual: learn a vector per class and prompt that is added to the text feature, which then reaches places
             where no context leads it (task residual: Yu et al., CVPR 2023). Not part of DualCoOp as published. None
             takes it where contexts are class-specific; shared prompts cannot have it.
+        absence: how dual prompts say that a class is absent. "words": the negative prompt says it, as published.
+            "opposite": the negative text feature is the opposite of the negative prompt's, whose context then starts
+            from `positive_init`, so that untrained prompts rank as the positive one alone does. None takes what suits
+            the backbone (`Backbone.absence`). A single prompt always speaks in words.
 
     Raises:
         ConfigError: for a value that makes no sense.
@@ -47,6 +54,7 @@ class PromptConfig:
     seed: int = 0
     full_stop: bool = True
     residual: bool | None = None
+    absence: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("positive_tokens", "negative_tokens"):
@@ -64,6 +72,8 @@ class PromptConfig:
             raise ConfigError(f"residual is {self.residual!r}, expected True, False or None")
         if self.residual and not self.class_specific:
             raise ConfigError("residual is True, but shared prompts have no vectors of each class's own: leave it out")
+        if self.absence not in (None, *ABSENCES):
+            raise ConfigError(f"absence is {self.absence!r}, expected {', '.join(ABSENCES)} or None")
         if self.mode not in MODES:
             raise ConfigError(f"mode is {self.mode!r}, expected one of {', '.join(MODES)}")
         std = self.init_std
@@ -75,17 +85,30 @@ class PromptConfig:
     @classmethod
     def paper_partial_labels(cls, *, seed: int = 0) -> "PromptConfig":
         """Section 4.1: 16 random vectors of each class's own, positive and negative."""
-        return cls(16, 16, class_specific=True, positive_init=None, negative_init=None, seed=seed, residual=False)
+        return cls(16, 16, class_specific=True, seed=seed, residual=False, **_AS_PUBLISHED)
 
     @classmethod
     def paper_zero_shot(cls, *, seed: int = 0) -> "PromptConfig":
         """Section 4.2: 64 random vectors shared by all classes, positive and negative."""
-        return cls(64, 64, class_specific=False, positive_init=None, negative_init=None, seed=seed)
+        return cls(64, 64, class_specific=False, seed=seed, **_AS_PUBLISHED)
 
     @property
     def has_residual(self) -> bool:
         """Whether vectors are added to the text features."""
         return self.class_specific if self.residual is None else self.residual
+
+    def for_backbone(self, backbone: Backbone) -> "PromptConfig":
+        """The same with `absence` settled."""
+        return replace(self, absence=backbone.absence) if self.absence is None else self
+
+    @property
+    def negative_is_opposite(self) -> bool:
+        """Whether the negative text features are turned round; `absence` has to be settled."""
+        return self.absence == "opposite" and self.mode == "dual"
+
+    def first_phrase(self, polarity: str) -> str | None:
+        """Phrase that a context starts from, None for random vectors."""
+        return self.positive_init if polarity == "positive" or self.negative_is_opposite else self.negative_init
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values; `dualcoop.prompts.prompts_from_dict` reads them back."""

@@ -24,7 +24,7 @@ class PromptLearner(nn.Module):
     a frozen tower is no part of what is learned.
 
     Attributes:
-        config: PromptConfig.
+        config: PromptConfig with `absence` settled.
         positive_context: V+ of Eq. 1, (M, N+, W) or, shared, (N+, W); None in mode "negative".
         negative_context: V- of Eq. 2, (M, N-, W) or, shared, (N-, W); None in mode "positive".
         positive_residual, negative_residual: (M, D), zero at the start, added to the L2-normalised text features,
@@ -43,7 +43,7 @@ class PromptLearner(nn.Module):
         """Initialise the contexts.
 
         Args:
-            backbone: gives word embeddings and prompt lengths.
+            backbone: gives word embeddings, prompt lengths and its way of saying that a class is absent.
             classes: M names.
             config: PromptConfig() when None.
 
@@ -51,7 +51,7 @@ class PromptLearner(nn.Module):
             ConfigError: when a prompt does not fit, or a phrase has more tokens than the context.
         """
         super().__init__()
-        self.config = config if config is not None else PromptConfig()
+        self.config = (config or PromptConfig()).for_backbone(backbone)
         for polarity in POLARITIES:
             used = self.config.mode in ("dual", polarity)
             context = initial_context(backbone, self.config, polarity, len(classes)) if used else None
@@ -116,11 +116,14 @@ class PromptLearner(nn.Module):
         context, layout = self._prompt(polarity)
         if self.config.class_specific:
             features = backbone.encode_prompts(*layout(context, class_subset))
-            residual: nn.Parameter | None = getattr(self, f"{polarity}_residual")
-            if residual is None:
-                return features
-            return normalize(features + (residual if class_subset is None else residual[class_subset]), dim=-1)
-        return backbone.encode_prompts(*layout.behind_context(class_subset), layout.before_names(context))
+        else:
+            features = backbone.encode_prompts(*layout.behind_context(class_subset), layout.before_names(context))
+        if polarity == "negative" and self.config.negative_is_opposite:
+            features = -features
+        residual: nn.Parameter | None = getattr(self, f"{polarity}_residual")
+        if residual is None:
+            return features
+        return normalize(features + (residual if class_subset is None else residual[class_subset]), dim=-1)
 
     def _prompt(self, polarity: str) -> tuple[nn.Parameter, PromptLayout]:
         context: nn.Parameter | None = getattr(self, f"{polarity}_context", None)
@@ -139,7 +142,7 @@ def initial_context(backbone: Backbone, config: PromptConfig, polarity: str, cla
     Raises:
         ConfigError: when the phrase has more tokens than the context.
     """
-    phrase: str | None = getattr(config, f"{polarity}_init")
+    phrase = config.first_phrase(polarity)
     tokens: int | None = getattr(config, f"{polarity}_tokens")
     no_words = torch.empty(0, backbone.text_width)
     words = no_words if phrase is None else phrase_embeddings(backbone, phrase).float().cpu()
