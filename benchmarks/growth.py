@@ -20,6 +20,7 @@ from dualcoop.training.features import encode
 
 CLASSES = (20, 80, 320, 1000, 5000, 20_000)
 IMAGES = (1_000, 10_000, 100_000, 1_000_000)
+FEWEST_ENCODED = 100
 MOST_CLASSES_PUBLISHED = 80
 EPOCHS = 50
 BATCH = 32
@@ -40,12 +41,12 @@ class Point:
     measured: bool
 
 
-def setting(names: Sequence[str], *, class_specific: bool) -> Setting:
-    """RN50 at 224 pixels with 16 context vectors."""
+def setting(names: Sequence[str], *, class_specific: bool, quick: bool) -> Setting:
+    """RN50 at 224 pixels with 16 context vectors and 32 images a step; in a trial a small picture and 2 images."""
     prompts = PromptConfig(
         16, 16, class_specific=class_specific, positive_init=None, negative_init=None, residual=False
     )
-    return Setting("growth", "RN50", 224, tuple(names), prompts, BATCH)
+    return Setting("growth", "RN50", 64 if quick else 224, tuple(names), prompts, 2 if quick else BATCH)
 
 
 def class_names(count: int) -> list[str]:
@@ -97,13 +98,13 @@ def classes(options: Options) -> list[Row]:
     towers = random_towers("RN50", options.device)
 
     def our_point(count: int) -> Point:
-        names = setting(class_names(count), class_specific=False)
+        names = setting(class_names(count), class_specific=False, quick=options.quick)
         arguments = published_arguments(names, precision=PRECISION)
-        step = Epoch(timed_model(names, towers.backbone), arguments, BATCH)
+        step = Epoch(timed_model(names, towers.backbone), arguments, names.batch_size)
         return _point(count, step, options)
 
     def published_point(count: int) -> Point:
-        names = setting(class_names(count), class_specific=False)
+        names = setting(class_names(count), class_specific=False, quick=options.quick)
         return _point(count, published_step(names, towers, options), options)
 
     ours = grown(CLASSES, our_point, options.seconds(150))
@@ -128,7 +129,7 @@ def classes(options: Options) -> list[Row]:
 def images(options: Options) -> list[Row]:
     """A run of 50 epochs with 20 classes: encoding once and steps, against encoding and a step for every batch."""
     towers = random_towers("RN50", options.device)
-    names = setting(class_names(20), class_specific=True)
+    names = setting(class_names(20), class_specific=True, quick=options.quick)
     model = timed_model(names, towers.backbone)
     pixels = random_pixels(ENCODED_AT_ONCE, names.image_size, torch.device("cpu"))
     published = published_step(names, towers, options)
@@ -152,12 +153,12 @@ def images(options: Options) -> list[Row]:
 
     # A first call sets up kernels; it belongs to no size.
     encoded(1)
-    encoding = grown((100, *IMAGES), encoded, options.seconds(60))[1:]
+    encoding = grown((FEWEST_ENCODED, *IMAGES), encoded, options.seconds(60))[1:]
     epochs = grown(IMAGES, epoch, options.seconds(60))
     rows: list[Row] = []
     for once, each in zip(encoding, epochs, strict=True):
         ours = once.seconds + EPOCHS * each.seconds
-        theirs = EPOCHS * ceil(once.size / BATCH) * published_seconds
+        theirs = EPOCHS * ceil(once.size / names.batch_size) * published_seconds
         rows.append(
             {
                 "images": once.size,

@@ -1,6 +1,6 @@
 """The paper's three settings, with random weights: a step's cost does not depend on what has been learned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,12 +64,14 @@ class Setting:
 
 def voc() -> Setting:
     """VOC 2007, partial labels: 20 classes with 16 vectors of their own."""
-    return Setting("VOC 2007", "RN101", 448, tuple(VOC_CLASSES.split()), PromptConfig.paper_partial_labels(), 8, voc=True)
+    classes = tuple(VOC_CLASSES.split())
+    return Setting("VOC 2007", "RN101", 448, classes, PromptConfig.paper_partial_labels(), 8, voc=True)
 
 
 def coco() -> Setting:
     """COCO, partial labels: 80 classes with 16 vectors of their own."""
-    return Setting("COCO", "RN101", 448, tuple(COCO_CLASSES.split()), PromptConfig.paper_partial_labels(), 32)
+    classes = tuple(COCO_CLASSES.split())
+    return Setting("COCO", "RN101", 448, classes, PromptConfig.paper_partial_labels(), 32)
 
 
 def nuswide() -> Setting:
@@ -77,6 +79,12 @@ def nuswide() -> Setting:
     classes = seen_unseen_split("nuswide-925-81").seen
     prompts = PromptConfig.paper_zero_shot()
     return Setting("NUS-WIDE", "RN50", 224, classes, prompts, 192, class_sample=100, voc=True, zero_shot=True)
+
+
+def shrunk(setting: Setting) -> Setting:
+    """A setting in which everything happens and nothing takes long, to see whether a benchmark runs."""
+    drawn = None if setting.class_sample is None else 2
+    return replace(setting, image_size=64, classes=setting.classes[:4], batch_size=2, class_sample=drawn)
 
 
 class Towers(NamedTuple):

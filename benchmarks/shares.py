@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import floor
 from benchmarks.options import Options, Row
 from benchmarks.ours import Epoch, RandomRows, TimedModel, published_arguments, timed_model
-from benchmarks.settings import Setting, coco, nuswide, random_labels, random_pixels, random_towers, voc
+from benchmarks.settings import Setting, coco, nuswide, random_labels, random_pixels, random_towers, shrunk, voc
 from benchmarks.timing import Candidate, Stages, Stopwatch, sample
 from dualcoop import TrainingArguments
 from dualcoop.prompts import PromptLearner, TextFeatures
@@ -32,8 +32,8 @@ def measure(options: Options) -> list[Row]:
         _rate("matrix product, bfloat16, G operations/s", rates.bfloat16),
         _rate("copy, G bytes/s", rates.copy),
     ]
-    settings = (voc(),) if options.quick else (voc(), coco(), nuswide())
-    for setting in settings:
+    for setting in (voc(), coco(), nuswide()):
+        setting = shrunk(setting) if options.quick else setting
         rows += _setting(replace(setting, class_sample=None), rates, options)
     return rows
 

@@ -7,7 +7,7 @@ import torch
 from benchmarks.options import Options, Row
 from benchmarks.ours import Epoch, contexts, published_arguments, timed_model
 from benchmarks.reference import PublishedPrompts, PublishedStep
-from benchmarks.settings import Setting, Towers, coco, nuswide, random_labels, random_pixels, random_towers, voc
+from benchmarks.settings import Setting, Towers, coco, nuswide, random_labels, random_pixels, random_towers, shrunk, voc
 from benchmarks.timing import Candidate, Paired, paired
 
 PUBLISHED = "published"
@@ -25,6 +25,7 @@ def measure(options: Options) -> list[Row]:
     """Seconds per step and their parts; a setting whose first round is longer than its time is run once."""
     rows: list[Row] = []
     for setting in (voc(), coco(), nuswide()):
+        setting = shrunk(setting) if options.quick else setting
         found = measure_setting(setting, options)
         rows += [_row(setting, name, found) for name in found.samples]
     return rows

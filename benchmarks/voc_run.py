@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.options import Options, Row
 from benchmarks.ours import Epoch, published_arguments, timed_model
-from benchmarks.settings import random_pixels, random_towers, voc
+from benchmarks.settings import random_pixels, random_towers, shrunk, voc
 from benchmarks.steps import published_step
 from benchmarks.timing import Candidate, Stages, Stopwatch, paired
 from dualcoop import DualCoOp, TrainingArguments
@@ -22,11 +22,11 @@ PRECISION = "bfloat16"
 
 def measure(options: Options) -> list[Row]:
     """Hours of the published run and of ours with its batch size and with our own, computed from measured rates."""
-    setting = voc()
+    setting = shrunk(voc()) if options.quick else voc()
     towers = random_towers(setting.backbone, options.device)
     model = timed_model(setting, towers.backbone)
     same = published_arguments(setting, precision=PRECISION)
-    own = replace(same, batch_size=TrainingArguments().images_per_step(IMAGES))
+    own = same if options.quick else replace(same, batch_size=TrainingArguments().images_per_step(IMAGES))
     batches = {PUBLISHED: setting.batch_size, SAME_STEPS: setting.batch_size, OWN_BATCH: own.images_per_step(IMAGES)}
     found = paired(
         {
