@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round, short; with --output, for trying out")
     parser.add_argument("--data", type=Path, default=DEFAULT_ROOT, help="folder with coco663")
     parser.add_argument("--output", type=Path, help="folder for file, tables and plot instead of results and docs")
-    parser.add_argument("--published-minutes", type=float, default=8.0, help="cut the published run after so many")
+    parser.add_argument("--published-minutes", type=float, default=6.0, help="cut the published run after so many")
     options = parser.parse_args()
     if options.quick and options.output is None:
         parser.error("figures of --quick are no results: give --output FOLDER")

@@ -95,7 +95,7 @@ def grown(sizes: Sequence[int], measure: Callable[[int], Point], budget: float) 
 
 def classes(options: Options) -> list[Row]:
     """Step time and peak memory of text path and head, all classes in each step, shared contexts."""
-    towers = random_towers("RN50", options.device)
+    towers = random_towers("RN50", options)
 
     def our_point(count: int) -> Point:
         names = setting(class_names(count), class_specific=False, quick=options.quick)
@@ -107,9 +107,9 @@ def classes(options: Options) -> list[Row]:
         names = setting(class_names(count), class_specific=False, quick=options.quick)
         return _point(count, published_step(names, towers, options), options)
 
-    ours = grown(CLASSES, our_point, options.seconds(150))
+    ours = grown(CLASSES, our_point, options.seconds(100))
     few = [count for count in CLASSES if count <= MOST_CLASSES_PUBLISHED]
-    published = grown(few, published_point, options.seconds(60))
+    published = grown(few, published_point, options.seconds(50))
     published += [extrapolated(published, count) for count in CLASSES[len(few) :]]
     return [
         {
@@ -128,7 +128,7 @@ def classes(options: Options) -> list[Row]:
 
 def images(options: Options) -> list[Row]:
     """A run of 50 epochs with 20 classes: encoding once and steps, against encoding and a step for every batch."""
-    towers = random_towers("RN50", options.device)
+    towers = random_towers("RN50", options)
     names = setting(class_names(20), class_specific=True, quick=options.quick)
     model = timed_model(names, towers.backbone)
     pixels = random_pixels(ENCODED_AT_ONCE, names.image_size, torch.device("cpu"))

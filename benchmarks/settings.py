@@ -1,5 +1,6 @@
 """The paper's three settings, with random weights: a step's cost does not depend on what has been learned."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from benchmarks.options import Options
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
 from dualcoop.data.splits import seen_unseen_split
@@ -94,15 +96,18 @@ class Towers(NamedTuple):
     backbone: Backbone
 
 
-def random_towers(architecture: str, device: torch.device) -> Towers:
-    """Towers of an architecture of OpenAI's, with equal random weights that share no memory."""
+def random_towers(architecture: str, options: Options) -> Towers:
+    """Towers of an architecture of OpenAI's, with equal random weights that share no memory; shallow in a trial."""
     config = {**open_clip.get_model_config(architecture), "quick_gelu": True}
+    if options.quick:
+        config["text_cfg"] = {**config["text_cfg"], "layers": 2}
+        config["vision_cfg"] = {**config["vision_cfg"], "layers": [1, 1, 1, 1]}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        published, frozen = build_open_clip(config), build_open_clip(config)
-    frozen.load_state_dict(published.state_dict())
+        published = build_open_clip(config)
+    frozen = deepcopy(published)
     backbone = wrap_open_clip(frozen, name=f"{architecture}/random", tokenizer=build_tokenizer(config))
-    return Towers(published.to(device).eval(), backbone.to(device))
+    return Towers(published.to(options.device).eval(), backbone.to(options.device))
 
 
 def random_pixels(images: int, image_size: int, device: torch.device) -> Tensor:

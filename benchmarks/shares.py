@@ -39,7 +39,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def _setting(setting: Setting, rates: floor.Rates, options: Options) -> list[Row]:
-    model = timed_model(setting, random_towers(setting.backbone, options.device).backbone)
+    model = timed_model(setting, random_towers(setting.backbone, options).backbone)
     arguments = published_arguments(setting, precision=PRECISION)
     rounds = 1 if options.quick else 5
     part = Parts(model, arguments, setting.batch_size)

@@ -33,7 +33,7 @@ def measure(options: Options) -> list[Row]:
 
 def measure_setting(setting: Setting, options: Options) -> Paired:
     """Published and our step on the same batch size, classes and contexts."""
-    towers = random_towers(setting.backbone, options.device)
+    towers = random_towers(setting.backbone, options)
     candidates = {PUBLISHED: published_step(setting, towers, options)}
     model = timed_model(setting, towers.backbone)
     # In lower precision first: that is what a user with such a machine asks for.
@@ -43,7 +43,7 @@ def measure_setting(setting: Setting, options: Options) -> Paired:
     if setting.class_sample is not None:
         every = replace(published_arguments(setting, precision="bfloat16"), class_sample=None)
         candidates["ours, bfloat16, all classes in each step"] = Epoch(model, every, setting.batch_size)
-    return paired(candidates, rounds=1 if options.quick else 5, budget=options.seconds(60))
+    return paired(candidates, rounds=1 if options.quick else 5, budget=options.seconds(120))
 
 
 def published_step(setting: Setting, towers: Towers, options: Options) -> Candidate:

@@ -23,7 +23,7 @@ PRECISION = "bfloat16"
 def measure(options: Options) -> list[Row]:
     """Hours of the published run and of ours with its batch size and with our own, computed from measured rates."""
     setting = shrunk(voc()) if options.quick else voc()
-    towers = random_towers(setting.backbone, options.device)
+    towers = random_towers(setting.backbone, options)
     model = timed_model(setting, towers.backbone)
     same = published_arguments(setting, precision=PRECISION)
     own = same if options.quick else replace(same, batch_size=TrainingArguments().images_per_step(IMAGES))
