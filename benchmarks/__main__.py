@@ -23,6 +23,8 @@ from dualcoop.training.provenance import versions
 from experiments.photographs import DEFAULT_ROOT
 from experiments.tables import ROOT, fill
 
+PLOT = "![The figures as a plot](images/performance.png)"
+
 console = Console(stderr=True)
 
 
@@ -53,7 +55,7 @@ def main() -> None:
     text = markdown({name: part.title for name, part in PARTS.items()}, results)
     print(text)
     if options.output is None:
-        fill(ROOT / "docs" / "performance.md", "benchmarks", text)
+        fill(ROOT / "docs" / "performance.md", "benchmarks", f"{text}\n\n{PLOT}")
         draw(results, ROOT / "docs" / "images" / "performance.png")
     else:
         (folder / "benchmarks.md").write_text(text + "\n", encoding="utf-8")

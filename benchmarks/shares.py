@@ -18,6 +18,7 @@ from dualcoop.training.features import encode
 from dualcoop.training.steps import known_loss
 
 FIGURE = "measured s"
+RATE = "G operations/s"
 EPOCHS = 50
 PRECISION = "bfloat16"
 ENCODED_AT_ONCE = 8
@@ -28,9 +29,9 @@ def measure(options: Options) -> list[Row]:
     """Rates of the machine, then for each setting the parts of a step."""
     rates = floor.measure_rates(options.device)
     rows: list[Row] = [
-        _rate("matrix product, float32, G operations/s", rates.float32),
-        _rate("matrix product, bfloat16, G operations/s", rates.bfloat16),
-        _rate("copy, G bytes/s", rates.copy),
+        _rate("large matrix product, float32", rates.float32),
+        _rate("large matrix product, bfloat16", rates.bfloat16),
+        _rate("copy (G bytes/s, read and written)", rates.copy),
     ]
     for setting in (voc(), coco(), nuswide()):
         setting = shrunk(setting) if options.quick else setting
@@ -169,7 +170,7 @@ def _median(run: Candidate, rounds: int) -> float:
 
 
 def _rate(name: str, rate: float) -> Row:
-    return {"setting": "this machine", "part": name, "rate": rate / 1e9, FIGURE: None}
+    return {"setting": "this machine", "part": name, FIGURE: None, RATE: rate / 1e9}
 
 
 def _share(
@@ -178,13 +179,12 @@ def _share(
     return {
         "setting": f"{setting.name}, {len(setting.classes)} classes, batch {setting.batch_size}",
         "part": part,
-        "rate": None,
         FIGURE: seconds,
         "share of the step": f"{seconds / whole:.0%}",
         "floor s": least,
         "times the floor": seconds / least,
         "G operations needed": None if needed is None else needed / 1e9,
         "G operations run": None if done is None else done / 1e9,
-        "G operations/s": None if done is None else done / seconds / 1e9,
+        RATE: None if done is None else done / seconds / 1e9,
     }
 

@@ -74,6 +74,6 @@ def _row(setting: Setting, name: str, found: Paired) -> Row:
         "s per step": found.seconds(name),
         **{title: found.stage(name, stage) for stage, title in STAGES.items()},
         "times faster": found.ratio(PUBLISHED, name),
-        "range": "" if name == PUBLISHED else f"{least:.0f}-{most:.0f}",
+        "range": "" if name == PUBLISHED else f"{least:.3g}-{most:.3g}",
         "rounds": found.rounds,
     }
