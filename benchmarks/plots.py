@@ -1,6 +1,7 @@
 """The results as one picture."""
 
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.options import Row
 from benchmarks.results import Results
 
-STAGES = ("image encoding", "feature reading", "text", "head", "loss, backward, update")
-COLOURS = ("#4c72b0", "#64b5cd", "#dd8452", "#55a868", "#c44e52")
+COLUMNS = 2
 OURS, PUBLISHED = "#dd8452", "#4c72b0"
 
 
@@ -19,25 +19,22 @@ def draw(results: Results, path: Path) -> None:
     panels = [(draw_panel, results.rows(name)) for name, draw_panel in PANELS.items() if results.rows(name)]
     if not panels:
         return
-    figure = Figure(figsize=(6 * len(panels), 4.5), layout="constrained")
-    for axes, (draw_panel, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        draw_panel(axes, rows)
+    lines = ceil(len(panels) / COLUMNS)
+    figure = Figure(figsize=(7 * COLUMNS, 4.5 * lines), layout="constrained")
+    for place, (draw_panel, rows) in enumerate(panels, start=1):
+        draw_panel(figure.add_subplot(lines, COLUMNS, place), rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
 
 def _steps(axes: Any, rows: list[Row]) -> None:
     labels = [f"{row['setting'].partition(':')[0]}, {row['procedure']}" for row in rows]
-    left = [0.0] * len(rows)
-    for stage, colour in zip(STAGES, COLOURS, strict=True):
-        values = [row[stage] or 0.0 for row in rows]
-        axes.barh(labels, values, left=left, color=colour, label=stage)
-        left = [a + b for a, b in zip(left, values, strict=True)]
+    colours = [PUBLISHED if row["procedure"] == "published" else OURS for row in rows]
+    axes.bar_label(axes.barh(labels, [row["s per step"] for row in rows], color=colours), fmt="%.3g", padding=2)
     axes.invert_yaxis()
-    axes.set_xscale("symlog", linthresh=0.1)
+    axes.set_xscale("log")
     axes.set_xlabel("seconds per step")
     axes.set_title("A training step")
-    axes.legend(fontsize="small", loc="lower right")
 
 
 def _to_same_map(axes: Any, rows: list[Row]) -> None:

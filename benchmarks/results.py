@@ -36,12 +36,11 @@ class Results:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        self._parts = {name: PartResult(**part) for name, part in content.items()}
 
     def get(self, name: str) -> PartResult | None:
         """Latest run of a part, None where there is none."""
-        return self._parts.get(name)
+        part = self._read().get(name)
+        return None if part is None else PartResult(**part)
 
     def rows(self, name: str) -> list[Row]:
         """Rows of a part, none where it was not run."""
@@ -50,5 +49,8 @@ class Results:
 
     def put(self, name: str, part: PartResult) -> None:
         """Replace one part and leave the others as they are."""
-        self._parts[name] = part
-        write_json({name: asdict(each) for name, each in self._parts.items()}, self._path)
+        # Read again, since another part may have ended in another process meanwhile.
+        write_json(self._read() | {name: asdict(part)}, self._path)
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}

@@ -56,6 +56,14 @@ def test_a_later_run_of_one_part_does_not_lose_the_others(tmp_path):
     assert set(json.loads(path.read_text())) == {"steps", "shares"}
 
 
+def test_a_part_that_another_process_ended_meanwhile_is_kept(tmp_path):
+    first, second = (Results(tmp_path / "benchmarks.json") for _ in range(2))
+    first.put("steps", part({"a": 1}))
+    second.put("shares", part({"b": 2}))
+    first.put("classes", part({"c": 3}))
+    assert [first.rows(name) for name in ("steps", "shares", "classes")] == [[{"a": 1}], [{"b": 2}], [{"c": 3}]]
+
+
 def test_sections_follow_the_order_of_the_titles_and_leave_out_what_was_not_run(tmp_path):
     results = Results(tmp_path / "benchmarks.json")
     results.put("b", part({"x": 1}))
