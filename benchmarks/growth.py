@@ -21,7 +21,7 @@ from dualcoop.training.features import encode
 CLASSES = (20, 80, 320, 1000, 5000, 20_000)
 IMAGES = (1_000, 10_000, 100_000, 1_000_000)
 FEWEST_ENCODED = 100
-# The published step takes 6 GiB there, and more with every class.
+# Beyond, a published step takes minutes, and memory in proportion.
 MOST_CLASSES_PUBLISHED = 80
 EPOCHS = 50
 BATCH = 32
