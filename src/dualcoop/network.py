@@ -190,11 +190,9 @@ class DualCoOpNetwork(nn.Module):
             )
         if text is None:
             text = self.text_features(class_subset)
-        leading = text.positive if text.positive is not None else text.negative
-        assert leading is not None
         class_bias = self.class_bias if class_subset is None else self.class_bias[class_subset]
         return dual_logits(
-            regions.to(leading),
+            regions.to(self.device),
             text.positive,
             text.negative,
             spatial_scale=self.spatial_scale,
