@@ -385,3 +385,21 @@ def test_shared_prompts_have_no_residuals(backbone):
         PromptConfig(class_specific=False, residual=True)
     with pytest.raises(ConfigError, match="residual is 'yes'"):
         PromptConfig(residual="yes")
+
+
+def test_placeholders_take_no_embeddings(monkeypatch):
+    backbone = TinyBackbone()
+    seen = []
+    original = backbone.embed_tokens
+    monkeypatch.setattr(backbone, "embed_tokens", lambda tokens: seen.append(tokens.numel()) or original(tokens))
+    PromptLayout(backbone, CLASSES, 50, full_stop=True)
+    assert sum(seen) < 50
+
+
+def test_prompts_of_one_length_share_what_stands_behind_the_contexts():
+    def learner(tokens):
+        return PromptLearner(TinyBackbone(), CLASSES, PromptConfig(6, tokens))
+
+    same, different = learner(6), learner(7)
+    assert same.positive_layout is same.negative_layout
+    assert different.positive_layout is not different.negative_layout

@@ -78,8 +78,12 @@ def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
     assert relative(got[1], expected[1]) < 1e-5
 
 
+@pytest.mark.parametrize("bound", [2**40, 40_000], ids=["in one piece", "recomputed in groups"])
 @pytest.mark.parametrize("specific", [False, True], ids=["shared", "class-specific"])
-def test_bfloat16_stays_within_three_percent(specific: bool) -> None:
+def test_bfloat16_stays_within_three_percent(specific: bool, bound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (causal_text, text_memory):
+        monkeypatch.setattr(module, "GROUP_BYTES", bound)
+        monkeypatch.setattr(module, "KEPT_BYTES", bound)
     tower = tower_of({"layers": LAYERS})
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
