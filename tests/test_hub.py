@@ -74,7 +74,7 @@ def test_pushed_model_comes_back_the_same(hub, model, prefix):
 def test_pushed_folder_has_the_card_and_no_token(hub, model):
     model.push_to_hub("me/tagger", token="secret")
     files = {path.name: path.read_bytes() for path in (hub.root / "me/tagger").iterdir()}
-    assert set(files) == {"model.safetensors", "config.json", "README.md"}
+    assert set(files) == {"model.safetensors", "text_features.safetensors", "config.json", "README.md"}
     assert not any(b"secret" in content for content in files.values())
 
 

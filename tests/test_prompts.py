@@ -443,3 +443,21 @@ def test_single_negative_prompt_speaks_in_words(opposite_backbone):
 def test_other_ways_of_absence_are_refused():
     with pytest.raises(ConfigError, match="absence is 'silence', expected words, opposite or None"):
         PromptConfig(absence="silence")
+
+
+def test_placeholders_take_no_embeddings(monkeypatch):
+    backbone = TinyBackbone()
+    seen = []
+    original = backbone.embed_tokens
+    monkeypatch.setattr(backbone, "embed_tokens", lambda tokens: seen.append(tokens.numel()) or original(tokens))
+    PromptLayout(backbone, CLASSES, 50, full_stop=True)
+    assert sum(seen) < 50
+
+
+def test_prompts_of_one_length_share_what_stands_behind_the_contexts():
+    def learner(tokens):
+        return PromptLearner(TinyBackbone(), CLASSES, PromptConfig(6, tokens))
+
+    same, different = learner(6), learner(7)
+    assert same.positive_layout is same.negative_layout
+    assert different.positive_layout is not different.negative_layout

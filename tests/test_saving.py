@@ -20,6 +20,7 @@ from dualcoop.prompts import PromptConfig, TemplateConfig
 from tiny import TinyBackbone, tiny_picture
 
 CLASSES = ("dog", "traffic_light", "Zürich")
+FILES = {"model.safetensors", "text_features.safetensors", "config.json", "README.md"}
 PICTURES = [tiny_picture(number) for number in range(3)]
 
 
@@ -65,9 +66,7 @@ def edit(folder, change):
     ],
 )
 def test_loaded_model_predicts_exactly_as_the_saved_one(tmp_path, prompts):
-    model = trained(
-        prompts, aggregation="maximum", image_size=64, spatial_scale=3, logit_scale=4, logit_bias=-1.5
-    )
+    model = trained(prompts, aggregation="maximum", image_size=64, spatial_scale=3, logit_scale=4, logit_bias=-1.5)
     model.save_pretrained(tmp_path / "out")
     loaded = load(tmp_path / "out")
     assert loaded.predict(PICTURES) == model.predict(PICTURES)
@@ -89,8 +88,8 @@ def test_loaded_model_can_be_trained_further(saved):
     }
 
 
-def test_three_small_files_are_written_and_none_is_a_pickle(saved):
-    assert {path.name for path in saved.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+def test_four_small_files_are_written_and_none_is_a_pickle(saved):
+    assert {path.name for path in saved.iterdir()} == FILES
     assert set(load_file(saved / "model.safetensors")) == {
         "prompts.positive_context",
         "prompts.negative_context",
@@ -102,7 +101,7 @@ def test_three_small_files_are_written_and_none_is_a_pickle(saved):
     assert sum(path.stat().st_size for path in saved.iterdir()) < 20_000
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "backbone.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "text_features.safetensors", "backbone.safetensors"])
 def test_the_same_model_gives_the_same_bytes(tmp_path, name):
     contents = set()
     for attempt in range(8):
@@ -152,12 +151,7 @@ def test_saving_again_replaces_the_model_and_leaves_other_files(saved):
     other = trained(PromptConfig(class_specific=False))
     other.save_pretrained(saved)
     assert load(saved).predict(PICTURES) == other.predict(PICTURES)
-    assert {path.name for path in saved.iterdir()} == {
-        "model.safetensors",
-        "config.json",
-        "README.md",
-        "curves.csv",
-    }
+    assert {path.name for path in saved.iterdir()} == {*FILES, "curves.csv"}
 
 
 def test_interrupted_saving_leaves_the_old_model(saved, monkeypatch):
@@ -173,7 +167,7 @@ def test_interrupted_saving_leaves_the_old_model(saved, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trained(PromptConfig(mode="positive")).save_pretrained(saved)
     assert load(saved).predict(PICTURES) == old
-    assert {path.name for path in saved.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    assert {path.name for path in saved.iterdir()} == FILES
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):
@@ -365,7 +359,8 @@ def test_any_damage_to_the_configuration_is_refused_or_harmless(intact, data):
     removed = data.draw(st.integers(0, 12))
     inserted = data.draw(st.binary(max_size=6))
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(intact / "model.safetensors", folder)
+        for name in ("model.safetensors", "text_features.safetensors"):
+            shutil.copy(intact / name, folder)
         damaged = content[:position] + inserted + content[position + removed :]
         (Path(folder) / "config.json").write_bytes(damaged)
         try:
@@ -432,3 +427,134 @@ def test_unknown_fine_tuned_tensors_are_refused_when_saving(tmp_path):
 def test_saved_model_can_be_moved(saved, tmp_path):
     shutil.move(saved, tmp_path / "elsewhere")
     assert load(tmp_path / "elsewhere").predict(PICTURES) == trained().predict(PICTURES)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """How many prompts every call of the text tower encodes."""
+    counts = []
+    original = TinyBackbone.encode_prompts
+
+    def encode_prompts(backbone, embeddings, *others):
+        counts.append(len(embeddings))
+        return original(backbone, embeddings, *others)
+
+    monkeypatch.setattr(TinyBackbone, "encode_prompts", encode_prompts)
+    return counts
+
+
+PROMPTS = [
+    PromptConfig(),
+    PromptConfig(class_specific=False),
+    PromptConfig(mode="negative"),
+    TemplateConfig(),
+    TemplateConfig.contextless(),
+]
+
+
+@pytest.mark.parametrize("prompts", PROMPTS)
+def test_a_loaded_model_predicts_without_its_text_tower(tmp_path, prompts, encoded):
+    model = trained(prompts)
+    model.save_pretrained(tmp_path)
+    expected = model.predict(PICTURES)
+    encoded.clear()
+    loaded = load(tmp_path)
+    assert loaded.predict(PICTURES) == expected
+    loaded.explain(PICTURES[0], "dog")
+    loaded.save_pretrained(tmp_path / "again")
+    assert encoded == []
+
+
+def test_saving_encodes_no_text_that_is_known(tmp_path, encoded):
+    model = trained()
+    model.predict(PICTURES)
+    encoded.clear()
+    model.save_pretrained(tmp_path)
+    assert encoded == []
+
+
+@pytest.mark.parametrize("prompts", [PromptConfig(class_specific=False), TemplateConfig()])
+def test_only_new_names_are_encoded_and_only_once(tmp_path, prompts, encoded):
+    trained(prompts).save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    encoded.clear()
+    other = loaded.with_classes(["kite", "Zürich", "traffic light", "wave"])
+    first = other.predict(PICTURES)
+    assert encoded == [2, 2]
+    assert other.predict(PICTURES) == first
+    assert encoded == [2, 2]
+
+
+def test_known_names_of_class_specific_prompts_are_not_encoded_again(saved, encoded):
+    encoded.clear()
+    load(saved).with_classes(["Zürich", "dog"]).predict(PICTURES)
+    assert encoded == []
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [PromptConfig(class_specific=False), PromptConfig(mode="negative", class_specific=False), TemplateConfig()],
+)
+def test_carried_over_text_features_are_those_of_the_prompts(tmp_path, prompts):
+    trained(prompts).save_pretrained(tmp_path)
+    other = load(tmp_path).with_classes(["kite", "Zürich", "wave", "dog"])
+    for kept, computed in zip(other.kept_text_features(), other.prompts.text_features(other.backbone), strict=True):
+        assert (kept is None) == (computed is None)
+        if kept is not None:
+            torch.testing.assert_close(kept, computed.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_learning_further_makes_saved_text_features_stale(saved, encoded):
+    model = load(saved)
+    stale = model.kept_text_features()
+    with torch.no_grad():
+        model.prompts.positive_context.mul_(torch.rand_like(model.prompts.positive_context))
+        fresh = model.text_features()
+    assert not torch.allclose(fresh.positive, stale.positive)
+    assert encoded[-2:] == [3, 3]
+
+
+def test_text_features_of_a_tower_that_learned_are_not_kept_from_before():
+    model = trained(TemplateConfig())
+    stale = model.text_features().positive
+    (weight,) = model.unfreeze_backbone("text_projection.weight")
+    with torch.no_grad():
+        weight.mul_(torch.rand_like(weight))
+    weight.requires_grad_(False)
+    assert not torch.allclose(model.text_features().positive, stale)
+
+
+def test_text_features_of_a_fine_tuned_text_tower_come_back(tmp_path):
+    model = trained(TemplateConfig())
+    (weight,) = model.unfreeze_backbone("text_projection.weight")
+    with torch.no_grad():
+        weight.mul_(torch.rand_like(weight))
+    model.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    expected = loaded.prompts.text_features(loaded.backbone).positive
+    torch.testing.assert_close(loaded.kept_text_features().positive, expected)
+
+
+def test_models_saved_without_text_features_load_and_predict(saved):
+    expected = load(saved).predict(PICTURES)
+    (saved / "text_features.safetensors").unlink()
+    edit(saved, lambda values: values["files"].pop("text_features.safetensors"))
+    loaded = load(saved)
+    assert loaded.kept_text_features() is None
+    assert loaded.predict(PICTURES) == expected
+
+
+def test_templates_changed_in_the_configuration_are_encoded_anew(tmp_path):
+    trained(TemplateConfig()).save_pretrained(tmp_path)
+    edit(tmp_path, lambda values: values["prompts"].update(positive=["{}!"]))
+    changed = load(tmp_path)
+    torch.testing.assert_close(
+        changed.text_features().positive, trained(TemplateConfig("{}!")).text_features().positive
+    )
+
+
+def test_damaged_text_features_are_refused(saved):
+    path = saved / "text_features.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"text_features\.safetensors: the content is not what config\.json says"):
+        load(saved)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.saved_config import CONFIG_FILE, is_saved_model
-from dualcoop.saving import BACKBONE_FILE, CARD_FILE, TENSORS_FILE, save_model
+from dualcoop.saving import BACKBONE_FILE, CARD_FILE, TENSORS_FILE, TEXT_FILE, save_model
 
 if TYPE_CHECKING:
     from dualcoop.model import DualCoOp
 
 HUB_PREFIX = "hf-hub:"
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-FILES = [CONFIG_FILE, TENSORS_FILE, BACKBONE_FILE, CARD_FILE]
+FILES = [CONFIG_FILE, TENSORS_FILE, TEXT_FILE, BACKBONE_FILE, CARD_FILE]
 
 
 def find_model(

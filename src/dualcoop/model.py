@@ -132,9 +132,11 @@ class DualCoOp(DualCoOpNetwork):
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write model.safetensors, config.json and a model card into a folder, which is made if need be.
+        """Write tensors, config.json and a model card into a folder, which is made if need be.
 
-        The backbone is named, not copied, save for fine-tuned tensors (backbone.safetensors).
+        model.safetensors holds what was learned, text_features.safetensors the text features that it leads to
+        (float32, 4 D bytes a prompt), so that a loaded model predicts without running the text tower. The backbone is
+        named, not copied, save for fine-tuned tensors (backbone.safetensors).
 
         Raises:
             ModelError: when the folder cannot be written or the training record holds no JSON values.
@@ -265,7 +267,8 @@ class DualCoOp(DualCoOpNetwork):
 
         Shared contexts are copied and stand before any name; templates do too. Class-specific contexts go
         only to names that this model knows, in any order or selection. Thresholds and class biases carry
-        over by name; a new name gets their medians.
+        over by name; a new name gets their medians. Text features that this model has are taken over, so that the
+        text tower runs for new names alone.
 
         Raises:
             ModelError: when the prompts are class-specific and a name is new.
@@ -288,6 +291,9 @@ class DualCoOp(DualCoOpNetwork):
         for mine, other in ((self.thresholds, model.thresholds), (self.class_bias, model.class_bias)):
             median = float(mine.quantile(0.5))
             other.copy_(torch.tensor([median if row is None else float(mine[row]) for row in rows]))
+        known = self.kept_text_features()
+        if known is not None:
+            model.carry_text_features(known, rows)
         model.mark_finetuned(self.backbone_delta, self._frozen_fingerprint)
         model.training_record = copy.deepcopy(self.training_record)
         return model

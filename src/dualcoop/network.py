@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.functional import AGGREGATIONS, DualLogits, dual_logits
 from dualcoop.prompts import (
+    KeptText,
     PromptConfig,
     PromptLearner,
     TemplateConfig,
@@ -22,32 +23,12 @@ from dualcoop.prompts import (
     TextFeatures,
     build_prompts,
     checked_classes,
+    merged_text_features,
     normalise_name,
 )
 
 MODEL_AGGREGATIONS = (*AGGREGATIONS, "attention")
 DEFAULT_THRESHOLD = 0.5
-
-
-class _KeptText(NamedTuple):
-    """Text features and what they were computed from: two objects, and the contexts by value."""
-
-    prompts: nn.Module
-    backbone: Backbone
-    contexts: list[Tensor]
-    features: TextFeatures
-
-    def fits(self, prompts: nn.Module, backbone: Backbone, contexts: list[Tensor]) -> bool:
-        # Values, because version counters miss fused optimizers and writes to `.data`; contexts are small.
-        return (
-            self.prompts is prompts
-            and self.backbone is backbone
-            and len(self.contexts) == len(contexts)
-            and all(
-                a.device == b.device and torch.equal(a, b)
-                for a, b in zip(self.contexts, contexts, strict=True)
-            )
-        )
 
 
 class DualCoOpNetwork(nn.Module):
@@ -119,7 +100,7 @@ class DualCoOpNetwork(nn.Module):
         self.backbone_delta: set[str] = set()
         self.training_record: dict[str, Any] = {}
         self._frozen_fingerprint: str | None = None
-        self._kept_text: _KeptText | None = None
+        self._kept_text: KeptText | None = None
         self.to(next(backbone.parameters(), self.thresholds).device)
 
     @property
@@ -141,24 +122,50 @@ class DualCoOpNetwork(nn.Module):
         Args:
             class_subset: (K,), int64, indices of the classes wanted.
         """
-        contexts: list[Tensor] = list(self.prompts.parameters())
-        learning = torch.is_grad_enabled() and any(context.requires_grad for context in contexts)
-        if learning or any(parameter.requires_grad for parameter in self.backbone.parameters()):
+        learning = torch.is_grad_enabled() and any(context.requires_grad for context in self.prompts.parameters())
+        if learning or self._learns_backbone():
             return self.prompts.text_features(self.backbone, class_subset)
-        if self._kept_text is None or not self._kept_text.fits(self.prompts, self.backbone, contexts):
-            # Constant features deserve full precision, and must stay usable where gradients are wanted.
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                torch.autocast(self.device.type, enabled=False),
-            ):
-                features = self.prompts.text_features(self.backbone)
-                copies = [context.detach().clone() for context in contexts]
-            self._kept_text = _KeptText(self.prompts, self.backbone, copies, features)
-        features = self._kept_text.features
+        features = self.kept_text_features()
+        if features is None:
+            features = self._constant_text_features()
+            self.keep_text_features(features)
         if class_subset is None:
             return features
         return TextFeatures(*(None if each is None else each[class_subset] for each in features))
+
+    def kept_text_features(self) -> TextFeatures | None:
+        """Text features that are known without running the text tower, (M, D) each; None where there are none."""
+        kept = self._kept_text
+        if kept is None or self._learns_backbone() or not kept.fits(self.prompts, self.backbone, self.device):
+            return None
+        return kept.features
+
+    def keep_text_features(self, features: TextFeatures) -> None:
+        """Take constants for the text features until a context changes.
+
+        Args:
+            features: (M, D) each, what `text_features` gives, or gave elsewhere, for the prompts as they are now.
+        """
+        self._kept_text = KeptText.of(self.prompts, self.backbone, self.device, features)
+
+    def carry_text_features(self, known: TextFeatures, rows: Sequence[int | None]) -> None:
+        """Keep text features of a model with the same prompts for other names; the text tower runs for new names alone.
+
+        Args:
+            known: (K, D) each.
+            rows: of each class, its row in `known`; None for a new name.
+        """
+        new = torch.tensor([index for index, row in enumerate(rows) if row is None], device=self.device)
+        added = self._constant_text_features(new) if len(new) else None
+        self.keep_text_features(merged_text_features(known, added, rows))
+
+    def _constant_text_features(self, class_subset: Tensor | None = None) -> TextFeatures:
+        # Constant features deserve full precision, and must stay usable where gradients are wanted.
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            return self.prompts.text_features(self.backbone, class_subset)
+
+    def _learns_backbone(self) -> bool:
+        return any(parameter.requires_grad for parameter in self.backbone.parameters())
 
     def encode_pixels(self, images: Tensor) -> Tensor:
         """Region features (B, R, D) of preprocessed images (B, 3, S, S), L2-normalised, differentiable.
@@ -190,11 +197,9 @@ class DualCoOpNetwork(nn.Module):
             )
         if text is None:
             text = self.text_features(class_subset)
-        leading = text.positive if text.positive is not None else text.negative
-        assert leading is not None
         class_bias = self.class_bias if class_subset is None else self.class_bias[class_subset]
         return dual_logits(
-            regions.to(leading),
+            regions.to(self.device),
             text.positive,
             text.negative,
             spatial_scale=self.spatial_scale,
@@ -279,6 +284,7 @@ class DualCoOpNetwork(nn.Module):
         for parameter in chosen.values():
             parameter.requires_grad_(True)
         self.backbone_delta |= set(chosen)
+        self._kept_text = None
         return list(chosen.values())
 
     def mark_finetuned(self, names: Iterable[str], fingerprint: str | None) -> None:

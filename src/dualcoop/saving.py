@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,18 @@ from dualcoop.backbones.base import Backbone
 from dualcoop.devices import place_backbone
 from dualcoop.errors import BackboneError, ConfigError, ModelError
 from dualcoop.model_card import model_card, shared_backbone_name
+from dualcoop.prompts import TextFeatures
 from dualcoop.saved_config import CONFIG_FILE, SavedConfig, plain, read_config
 
 if TYPE_CHECKING:
     from dualcoop.model import DualCoOp
 
 TENSORS_FILE = "model.safetensors"
+TEXT_FILE = "text_features.safetensors"
 BACKBONE_FILE = "backbone.safetensors"
 CARD_FILE = "README.md"
 CLASSES_KEY = "classes_sha256"
+MADE_FROM_KEY = "made_from_sha256"
 
 
 def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: bool = False) -> None:
@@ -54,6 +58,9 @@ def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: boo
                 f"backbone_delta names {missing[0]!r}, which {model.backbone.name} does not have"
             )
         contents[BACKBONE_FILE] = _to_bytes({name: states[name] for name in model.backbone_delta})
+    with torch.no_grad():
+        text = model.text_features()
+    constants = {name: value.float() for name, value in text._asdict().items() if value is not None}
     config = SavedConfig(
         classes=model.classes,
         prompts=model.prompts.config,
@@ -65,9 +72,12 @@ def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: boo
         backbone_name=shared_backbone_name(model.backbone.name) if shared else model.backbone.name,
         backbone_fingerprint=model.backbone_fingerprint(),
         finetuned=bool(model.backbone_delta),
-        files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        files=_hashes(contents),
         training_record=plain(model.training_record),
     )
+    text_contents = {TEXT_FILE: _to_bytes(constants, {MADE_FROM_KEY: _made_from(config)})}
+    config = replace(config, files=config.files | _hashes(text_contents))
+    contents |= text_contents
     contents[CARD_FILE] = model_card(config).encode()
     contents[CONFIG_FILE] = (json.dumps(config.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
     try:
@@ -137,7 +147,34 @@ def load_model(
     _copy_tensors(folder / TENSORS_FILE, tensors, _own_tensors(model))
     model.mark_finetuned(changed, config.backbone_fingerprint)
     model.training_record = config.training_record
+    if TEXT_FILE in config.files:
+        _take_text_features(folder, config, model)
     return model
+
+
+def _take_text_features(folder: Path, config: SavedConfig, model: "DualCoOp") -> None:
+    """Give the model the saved text features, unless its prompts were changed in config.json since."""
+    constants, metadata = _read_tensors(folder, TEXT_FILE, config)
+    if metadata.get(MADE_FROM_KEY) != _made_from(config):
+        return
+    for name, value in constants.items():
+        if value.shape != (len(model.classes), model.backbone.embed_dim):
+            raise ModelError(
+                f"{folder / TEXT_FILE}: {name} is {tuple(value.shape)}, this model needs "
+                f"{(len(model.classes), model.backbone.embed_dim)}; save the model again"
+            )
+    model.keep_text_features(TextFeatures(constants.get("positive"), constants.get("negative")))
+
+
+def _made_from(config: SavedConfig) -> str:
+    """SHA-256 over all that decides text features: names, prompts, and backbone with their tensors."""
+    tensors = [config.files.get(name) for name in (TENSORS_FILE, BACKBONE_FILE)]
+    parts = [list(config.classes), config.prompts.to_dict(), config.backbone_fingerprint, tensors]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def _own_tensors(model: "DualCoOp") -> dict[str, Tensor]:

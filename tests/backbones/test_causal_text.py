@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from backbones.tiny_models import CLIP_TEXT, EMBED_DIM
-from dualcoop.backbones import causal_text
+from dualcoop.backbones import causal_text, text_memory
 from dualcoop.backbones.causal_text import length_groups
 from dualcoop.backbones.text import TextTower
 
@@ -56,13 +56,15 @@ def relative(got: Tensor, expected: Tensor) -> float:
     return float((got - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("bound", [2**40, 40_000], ids=["in one piece", "recomputed in pieces"])
+@pytest.mark.parametrize("bound", [2**40, 40_000], ids=["in one piece", "recomputed in groups"])
 @pytest.mark.parametrize("specific", [False, True], ids=["shared", "class-specific"])
 @pytest.mark.parametrize("kind", TOWERS)
 def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
     kind: str, specific: bool, bound: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causal_text, "MEMORY_BOUND", bound)
+    for module in (causal_text, text_memory):
+        monkeypatch.setattr(module, "GROUP_BYTES", bound)
+        monkeypatch.setattr(module, "KEPT_BYTES", bound)
     monkeypatch.setattr(causal_text, "SMALLEST_GROUP", 4)
     tower = tower_of(TOWERS[kind])
     prefix, names, ends = prompts_of(tower)
@@ -76,8 +78,12 @@ def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
     assert relative(got[1], expected[1]) < 1e-5
 
 
+@pytest.mark.parametrize("bound", [2**40, 40_000], ids=["in one piece", "recomputed in groups"])
 @pytest.mark.parametrize("specific", [False, True], ids=["shared", "class-specific"])
-def test_bfloat16_stays_within_three_percent(specific: bool) -> None:
+def test_bfloat16_stays_within_three_percent(specific: bool, bound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (causal_text, text_memory):
+        monkeypatch.setattr(module, "GROUP_BYTES", bound)
+        monkeypatch.setattr(module, "KEPT_BYTES", bound)
     tower = tower_of({"layers": LAYERS})
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -123,7 +129,7 @@ def test_the_shared_prefix_is_computed_once_for_all_classes() -> None:
 @pytest.mark.parametrize("bound", [1, 30, 10_000])
 def test_groups_hold_every_prompt_once_and_respect_the_bound(bound: int) -> None:
     ends = [3, 9, 3, 5, 9, 4] * 20
-    groups = length_groups(ends, 8, bound)
+    groups = length_groups(ends, bound)
     assert sorted(row for group in groups for row in group) == list(range(len(ends)))
     for group in groups:
         assert len(group) == 1 or len(group) * (max(ends[row] for row in group) + 1) <= bound
@@ -131,7 +137,7 @@ def test_groups_hold_every_prompt_once_and_respect_the_bound(bound: int) -> None
 
 def test_only_a_small_group_is_filled_up_with_shorter_prompts() -> None:
     ends = [2] * 50 + [7] * 40 + [4] * 3
-    groups = length_groups(ends, 0, 10_000)
+    groups = length_groups(ends, 10_000)
     assert [sorted({ends[row] for row in group}) for group in groups] == [[7], [2, 4], [2]]
     assert [len(group) for group in groups] == [40, 32, 21]
 

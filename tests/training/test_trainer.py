@@ -207,6 +207,7 @@ def test_features_in_a_file_give_the_same_run_and_leave_no_file(train_data, tmp_
         "history.csv",
         "model.safetensors",
         "run.json",
+        "text_features.safetensors",
     ]
 
 

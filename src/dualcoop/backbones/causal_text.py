@@ -4,7 +4,8 @@ Prompts are many, short and similar, so four things are done otherwise than in a
 prompts begin with (start token and shared context, Eq. 1) is computed once per layer, and every prompt attends
 to its keys and values. The last block computes the pooled tokens alone. Prompts are grouped by length and cut
 after their end token. Attention is written out, since the fused kernels' backward pass takes longer than
-everything else together on texts of ten tokens.
+everything else together on texts of ten tokens. What a group keeps for the backward pass is computed again where all
+groups together would keep too much, so memory does not grow with the number of prompts (`text_memory.py`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,13 +15,10 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.utils.checkpoint import checkpoint
+
+from dualcoop.backbones.text_memory import GROUP_BYTES, KEPT_BYTES, bytes_per_token, recomputed
 
 SMALLEST_GROUP = 32
-# Activations kept for the backward pass; beyond it groups are computed again instead.
-MEMORY_BOUND = 2**30
-# Per token, layer and unit of width: 20 numbers (norms, q, k, v, attention, four times two of the MLP, sums).
-BYTES_PER_UNIT = 80
 
 
 class KeysValues(NamedTuple):
@@ -45,47 +43,44 @@ def supports(blocks: Iterable[nn.Module]) -> bool:
 
 
 def encode_causal(
-    blocks: Sequence[Any], prompts: Tensor, end_positions: Tensor, prefix: Tensor | None = None
+    blocks: Sequence[Any], prompts: Tensor, end_positions: Tensor, positions: Tensor, prefix: Tensor | None = None
 ) -> Tensor:
     """Output of the last block at each prompt's end token.
 
     Args:
         blocks: for which `supports` holds.
-        prompts: (M, L, W), positions added, without the prefix.
+        prompts: (M, L, W), without positions and without the prefix.
         end_positions: (M,), index of the pooled token, counted behind the prefix.
-        prefix: (P, W), positions added: what all prompts begin with.
+        positions: (P + L, W) or more, the positional embedding.
+        prefix: (P, W), without positions: what all prompts begin with.
 
     Returns:
         (M, W), differentiable with respect to prompts, prefix and learnable weights.
     """
-    shared = None if prefix is None else encode_prefix(blocks, prefix)
     prefix_length = 0 if prefix is None else len(prefix)
-    per_token = BYTES_PER_UNIT * prompts.shape[2] * len(blocks)
-    groups = length_groups(end_positions.tolist(), prefix_length, MEMORY_BOUND // per_token)
-    if len(groups) == 1:
-        longest = int(end_positions.max()) + 1
-        return encode_group(blocks, prompts[:, :longest], end_positions, shared)
+    shared = None if prefix is None else encode_prefix(blocks, prefix + positions[:prefix_length])
+    positions = positions[prefix_length:]
+    longest = int(end_positions.max()) + 1
+    per_token = bytes_per_token(blocks, prompts.shape[2], prefix_length + longest)
+    groups = length_groups(end_positions.tolist(), GROUP_BYTES // per_token)
     tokens = end_positions.sum().item() + len(end_positions)
-    recompute = torch.is_grad_enabled() and tokens * per_token > MEMORY_BOUND
+    recompute = torch.is_grad_enabled() and tokens * per_token > KEPT_BYTES
     features = []
     for group in groups:
         rows = torch.tensor(group, device=prompts.device)
         ends = end_positions[rows]
-        part = prompts.index_select(0, rows)[:, : int(ends.max()) + 1]
-        if recompute:
-            features.append(checkpoint(encode_group, blocks, part, ends, shared, use_reentrant=False))
-        else:
-            features.append(encode_group(blocks, part, ends, shared))
+        part = prompts[:, : int(ends.max()) + 1].index_select(0, rows)
+        given = blocks, part, ends, positions, shared
+        features.append(recomputed(encode_group, *given) if recompute else encode_group(*given))
     order = torch.tensor([row for group in groups for row in group], device=prompts.device)
     return torch.cat(features).index_select(0, order.argsort())
 
 
-def length_groups(ends: Sequence[int], prefix_length: int, token_bound: int) -> list[list[int]]:
+def length_groups(ends: Sequence[int], token_bound: int) -> list[list[int]]:
     """Rows of prompts of similar length: of one length where there are 32 such prompts, else of neighbouring ones.
 
     Args:
         ends: (M,), index of the last token that matters.
-        prefix_length: tokens of the shared prefix; its scores take memory too.
         token_bound: most tokens in a group, padding included; a group has one row at least.
     """
     groups: list[list[int]] = []
@@ -93,7 +88,7 @@ def length_groups(ends: Sequence[int], prefix_length: int, token_bound: int) -> 
     # From the longest to the shortest: short prompts are padded only to fill up a small group.
     for row in sorted(range(len(ends)), key=lambda row: -ends[row]):
         longest = ends[current[0]] + 1 if current else 0
-        full = current and (len(current) + 1) * (longest + prefix_length // 4) > token_bound
+        full = current and (len(current) + 1) * longest > token_bound
         shorter = len(current) >= SMALLEST_GROUP and ends[row] + 1 < longest
         if full or shorter:
             groups.append(current)
@@ -120,15 +115,22 @@ def encode_prefix(blocks: Sequence[Any], prefix: Tensor) -> list[KeysValues]:
 
 
 def encode_group(
-    blocks: Sequence[Any], prompts: Tensor, end_positions: Tensor, shared: Sequence[KeysValues] | None
+    blocks: Sequence[Any],
+    prompts: Tensor,
+    end_positions: Tensor,
+    positions: Tensor,
+    shared: Sequence[KeysValues] | None,
 ) -> Tensor:
-    """The same as `encode_causal` for prompts (K, L, W) that fit into memory together: (K, W)."""
+    """The same as `encode_causal` for prompts (K, L, W) that fit into memory together: (K, W).
+
+    Here `positions` begins behind the prefix, of which there are the keys and values.
+    """
     count, length, _ = prompts.shape
     rows = torch.arange(count, device=prompts.device)
     places = torch.arange(length, device=prompts.device)
     hidden = places[None] > places[:, None]
     behind_end = (places[None] > end_positions[:, None])[:, None, None]
-    state = prompts
+    state = prompts + positions[:length]
     for index, block in enumerate(blocks):
         normed = block.ln_1(state)
         before = None if shared is None else shared[index]

@@ -12,6 +12,7 @@ from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
 from torch import Tensor, nn
 
 from dualcoop.backbones.causal_text import encode_causal, supports
+from dualcoop.backbones.text_memory import bytes_per_token, in_groups
 from dualcoop.errors import BackboneError
 
 POOLINGS = ("argmax", "eos", "last", "first")
@@ -167,7 +168,7 @@ class TextTower(nn.Module):
             if shared_prefix is not None:
                 prefix = shared_prefix.expand(len(embeddings), -1, -1)
                 embeddings = torch.cat([prefix, embeddings], dim=1)
-            pooled = self.encode_plainly(embeddings, end_positions + before)
+            pooled = self._encode_in_groups(embeddings, end_positions + before)
         pooled = self.ln_final(pooled)
         if self.text_projection is None:
             return pooled
@@ -184,14 +185,14 @@ class TextTower(nn.Module):
         return features[torch.arange(count, device=features.device), end_positions]
 
     def _encode_causal(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None) -> Tensor:
-        positions = self.positional_embedding.to(embeddings.dtype)
-        before = 0
-        if shared_prefix is not None:
-            before = len(shared_prefix)
-            shared_prefix = shared_prefix + positions[:before]
-        prompts = embeddings + positions[before : before + embeddings.shape[1]]
         blocks: Any = self.transformer.resblocks
-        return encode_causal(list(blocks), prompts, end_positions, shared_prefix)
+        positions = self.positional_embedding.to(embeddings.dtype)
+        return encode_causal(list(blocks), embeddings, end_positions, positions, shared_prefix)
+
+    def _encode_in_groups(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+        blocks: Any = self.transformer.resblocks
+        per_token = bytes_per_token(blocks, self.width, embeddings.shape[1])
+        return in_groups(self.encode_plainly, embeddings, end_positions, per_token)
 
     def _check_length(self, length: int) -> None:
         if length > self.context_length or (length < self.context_length and not self.causal_text):

@@ -1,13 +1,7 @@
 """The method's arithmetic as pure tensor functions, without state and without models."""
 
-from dualcoop.functional.aggregation import (
-    AGGREGATIONS,
-    DualLogits,
-    aggregate_regions,
-    dual_logits,
-    probabilities,
-    region_weights,
-)
+from dualcoop.functional.aggregation import AGGREGATIONS, aggregate_regions, region_weights
+from dualcoop.functional.logits import DualLogits, dual_logits, probabilities
 from dualcoop.functional.losses import asymmetric_loss
 
 __all__ = [

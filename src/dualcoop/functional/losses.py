@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dualcoop.functional.aggregation import DualLogits, probabilities
+from dualcoop.functional.logits import DualLogits, probabilities
 
 LOG_FLOOR = 1e-6
 REDUCTIONS = ("sum", "mean")

@@ -7,6 +7,7 @@ from typing import Any
 from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError
 from dualcoop.prompts.config import PromptConfig
+from dualcoop.prompts.kept import KeptText, merged_text_features
 from dualcoop.prompts.layout import PromptLayout, TextFeatures
 from dualcoop.prompts.learner import PromptLearner
 from dualcoop.prompts.names import ClassDifferences, checked_classes, normalise_name, some_names
@@ -14,6 +15,7 @@ from dualcoop.prompts.templates import TemplateConfig, TemplatePrompts
 
 __all__ = [
     "ClassDifferences",
+    "KeptText",
     "PromptConfig",
     "PromptLayout",
     "PromptLearner",
@@ -22,6 +24,7 @@ __all__ = [
     "TextFeatures",
     "build_prompts",
     "checked_classes",
+    "merged_text_features",
     "normalise_name",
     "prompts_from_dict",
     "some_names",

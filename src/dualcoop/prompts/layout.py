@@ -113,10 +113,10 @@ class PromptLayout(nn.Module):
                 f"under the tokenizer of {backbone.name}, so its prompt cannot be laid out"
             )
         end_positions = backbone.end_positions(tokens)
-        embeddings = backbone.embed_tokens(tokens[:, : used_length(backbone, end_positions)]).detach()
+        used = used_length(backbone, end_positions)
         self.context_tokens = context_tokens
-        self.register_buffer("prefix", embeddings[:1, :start].clone(), persistent=False)
-        self.register_buffer("suffix", embeddings[:, end:].clone(), persistent=False)
+        self.register_buffer("prefix", backbone.embed_tokens(tokens[:1, :start]).detach(), persistent=False)
+        self.register_buffer("suffix", backbone.embed_tokens(tokens[:, end:used]).detach(), persistent=False)
         self.register_buffer("end_positions", end_positions.clone(), persistent=False)
 
     def forward(self, context: Tensor, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ class PromptLearner(nn.Module):
             context = initial_context(backbone, self.config, polarity, len(classes)) if used else None
             layout = None
             if context is not None:
-                layout = PromptLayout(backbone, classes, context.shape[-2], full_stop=self.config.full_stop)
+                layout = self._layout(backbone, classes, context.shape[-2])
             self.register_parameter(f"{polarity}_context", None if context is None else nn.Parameter(context))
             self.register_module(f"{polarity}_layout", layout)
             residual = torch.zeros(len(classes), backbone.embed_dim) if used and self.config.has_residual else None
@@ -124,6 +124,13 @@ class PromptLearner(nn.Module):
         if residual is None:
             return features
         return normalize(features + (residual if class_subset is None else residual[class_subset]), dim=-1)
+
+    def _layout(self, backbone: Backbone, classes: Sequence[str], tokens: int) -> PromptLayout:
+        # Behind contexts of one length both prompts read the same, and thousands of names take memory.
+        positive: PromptLayout | None = getattr(self, "positive_layout", None)
+        if positive is not None and positive.context_tokens == tokens:
+            return positive
+        return PromptLayout(backbone, classes, tokens, full_stop=self.config.full_stop)
 
     def _prompt(self, polarity: str) -> tuple[nn.Parameter, PromptLayout]:
         context: nn.Parameter | None = getattr(self, f"{polarity}_context", None)

@@ -1,0 +1,166 @@
+"""Aggregated similarities in pieces, so that memory does not grow with images times regions times classes.
+
+Eq. 5 and 6 need the similarity of every region with both prompts of every class, (B, R, 2M) numbers, and the gradient
+needs as many again. Neither exists as a whole here: a few images and classes are done at a time, in pieces that fit
+into the processor's cache, and the backward pass computes the similarities again unless all of them are small. Products
+with the two text features are one matrix product, as are their gradients.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dualcoop.functional.aggregation import aggregate_regions, region_weights
+
+PIECE_BYTES = 2**24
+"""No temporary is larger, save where one image and one class need more."""
+KEPT_BYTES = 2**27
+"""Similarities of a whole batch are kept for the backward pass up to this size, and computed again beyond it."""
+
+
+class Piece(NamedTuple):
+    """Images and classes that are done together."""
+
+    images: slice
+    classes: slice
+
+
+def pieces(images: int, regions: int, classes: int, dimension: int, prompts: int, itemsize: int) -> Iterator[Piece]:
+    """All images times all classes, such that similarities, regions and texts of a piece stay under `PIECE_BYTES` each.
+
+    Args:
+        images: B.
+        regions: R.
+        classes: M.
+        dimension: D.
+        prompts: 1 or 2 for each class.
+        itemsize: bytes of a number.
+    """
+    numbers = PIECE_BYTES // itemsize
+    class_step = max(1, min(classes, numbers // (prompts * max(regions, dimension))))
+    image_step = max(1, numbers // (regions * max(prompts * class_step, dimension)))
+    for first_class in range(0, classes, class_step):
+        for first_image in range(0, images, image_step):
+            yield Piece(
+                slice(first_image, min(first_image + image_step, images)),
+                slice(first_class, min(first_class + class_step, classes)),
+            )
+
+
+def aggregated_similarities(
+    regions: Tensor, texts: Tensor, *, spatial_scale: float, aggregation: str = "softmax"
+) -> Tensor:
+    """Sums over the regions of weights times similarities, with weights that come from the first prompt (Eq. 5 and 6).
+
+    Args:
+        regions: (B, R, D), of any floating dtype; brought to the texts' dtype piece by piece.
+        texts: (P, M, D), P = 1 or 2 prompts a class, the leading one first. In half precision the products are
+            computed in half precision, the softmax and the sums over regions in float32.
+        spatial_scale: see `region_weights`.
+        aggregation: see `region_weights`.
+
+    Returns:
+        (P, B, M), in the texts' dtype.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        # What records operations for any batch size cannot follow a loop over pieces.
+        similarities = [regions.to(texts.dtype) @ text.T for text in texts.unbind()]
+        weights = region_weights(similarities[0], spatial_scale=spatial_scale, aggregation=aggregation)
+        return torch.stack([aggregate_regions(each, weights) for each in similarities])
+    with torch.autocast(regions.device.type, enabled=False):
+        sums: Tensor = _InPieces.apply(regions, texts, spatial_scale, aggregation)
+    return sums.to(texts.dtype)
+
+
+class _InPieces(torch.autograd.Function):
+    """`aggregated_similarities` piece by piece, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, regions: Tensor, texts: Tensor, spatial_scale: float, aggregation: str) -> Tensor:
+        """Value, and what the backward pass needs: the inputs, and similarities where they are small."""
+        prompts, classes, _ = texts.shape
+        images, count, _ = regions.shape
+        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        keep = wanted and prompts * images * count * classes * texts.element_size() <= KEPT_BYTES
+        kept = []
+        sums = texts.new_empty(prompts, images, classes, dtype=_accurate(texts.dtype))
+        for piece in _pieces_of(regions, texts):
+            similarities = _similarities(regions, texts, piece)
+            accurate = similarities.to(sums.dtype)
+            weights = region_weights(accurate[:, :, 0], spatial_scale=spatial_scale, aggregation=aggregation)
+            for prompt in range(prompts):
+                sums[prompt, piece.images, piece.classes] = aggregate_regions(accurate[:, :, prompt], weights)
+            if keep:
+                kept.append(similarities)
+        ctx.save_for_backward(regions, texts, sums, *kept)
+        ctx.spatial_scale, ctx.aggregation = spatial_scale, aggregation
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Gradients of regions and texts, exact up to rounding.
+
+        With similarities s (leading) and n, weights w and sums S and N, whose gradients are g and h:
+        dn = h w, and ds = g w + scale w (g (s - S) + h (n - N)) under the softmax, g w without it.
+        """
+        regions, texts, sums, *kept = ctx.saved_tensors
+        wants_regions, wants_texts = ctx.needs_input_grad[:2]
+        prompts = len(texts)
+        of_regions = torch.zeros_like(regions, dtype=sums.dtype) if wants_regions else None
+        of_texts = torch.zeros_like(texts, dtype=sums.dtype) if wants_texts else None
+        with torch.autocast(regions.device.type, enabled=False):
+            for index, piece in enumerate(_pieces_of(regions, texts)):
+                similarities = kept[index] if kept else _similarities(regions, texts, piece)
+                similarities = similarities.to(sums.dtype)
+                weights = region_weights(
+                    similarities[:, :, 0], spatial_scale=ctx.spatial_scale, aggregation=ctx.aggregation
+                )
+                upstream = gradient[:, piece.images, piece.classes]
+                of_similarities = torch.empty_like(similarities)
+                for prompt in range(prompts):
+                    torch.mul(weights, upstream[prompt][:, None], out=of_similarities[:, :, prompt])
+                if ctx.aggregation == "softmax":
+                    means = sums[:, piece.images, piece.classes]
+                    through_weights = torch.zeros_like(weights)
+                    for prompt in range(prompts):
+                        centred = similarities[:, :, prompt] - means[prompt][:, None]
+                        through_weights.addcmul_(centred, upstream[prompt][:, None])
+                    of_similarities[:, :, 0].addcmul_(through_weights, weights, value=ctx.spatial_scale)
+                flat = of_similarities.to(texts.dtype).flatten(0, 1).flatten(1)
+                if of_texts is not None:
+                    features = _rows(regions, piece, texts.dtype)
+                    of_texts[:, piece.classes] += (flat.T @ features).unflatten(0, (prompts, -1))
+                if of_regions is not None:
+                    product = flat @ texts[:, piece.classes].flatten(0, 1)
+                    of_regions[piece.images] += product.view_as(of_regions[piece.images])
+        return (
+            None if of_regions is None else of_regions.to(regions.dtype),
+            None if of_texts is None else of_texts.to(texts.dtype),
+            None,
+            None,
+        )
+
+
+def _pieces_of(regions: Tensor, texts: Tensor) -> Iterator[Piece]:
+    prompts, classes, dimension = texts.shape
+    return pieces(len(regions), regions.shape[1], classes, dimension, prompts, _accurate(texts.dtype).itemsize)
+
+
+def _similarities(regions: Tensor, texts: Tensor, piece: Piece) -> Tensor:
+    """Cosines of a piece: (b, R, P, m)."""
+    product = _rows(regions, piece, texts.dtype) @ texts[:, piece.classes].flatten(0, 1).T
+    return product.view(-1, regions.shape[1], len(texts), product.shape[1] // len(texts))
+
+
+def _rows(regions: Tensor, piece: Piece, dtype: torch.dtype) -> Tensor:
+    """Regions of a piece in a matrix: (b R, D)."""
+    return regions[piece.images].to(dtype).flatten(0, 1)
+
+
+def _accurate(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of softmax and sums: at least float32."""
+    return torch.promote_types(dtype, torch.float32)

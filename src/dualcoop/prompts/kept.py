@@ -1,0 +1,68 @@
+"""Text features that are kept as constants, and what makes them stale."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dualcoop.backbones.base import Backbone
+from dualcoop.prompts.layout import TextFeatures
+
+
+class KeptText(NamedTuple):
+    """Text features and what they were computed from: two objects, and the contexts by value.
+
+    Attributes:
+        prompts, backbone: whose they are.
+        device: where they are.
+        contexts: copies of all that is learned of the prompts.
+        features: (M, D) each, without gradient.
+    """
+
+    prompts: nn.Module
+    backbone: Backbone
+    device: torch.device
+    contexts: list[Tensor]
+    features: TextFeatures
+
+    @classmethod
+    def of(cls, prompts: nn.Module, backbone: Backbone, device: torch.device, features: TextFeatures) -> "KeptText":
+        """Keep features that belong to the prompts as they are now."""
+        # They must stay usable where gradients are wanted.
+        with torch.inference_mode(False), torch.no_grad():
+            contexts = [context.detach().clone() for context in prompts.parameters()]
+            moved = TextFeatures(*(None if each is None else each.to(device) for each in features))
+        return cls(prompts, backbone, device, contexts, moved)
+
+    def fits(self, prompts: nn.Module, backbone: Backbone, device: torch.device) -> bool:
+        """Whether the features still are those of these prompts."""
+        contexts = list(prompts.parameters())
+        # Values, because version counters miss fused optimizers and writes to `.data`; contexts are small.
+        return (
+            self.prompts is prompts
+            and self.backbone is backbone
+            and self.device == device
+            and len(self.contexts) == len(contexts)
+            and all(a.device == b.device and torch.equal(a, b) for a, b in zip(self.contexts, contexts, strict=True))
+        )
+
+
+def merged_text_features(known: TextFeatures, new: TextFeatures | None, rows: Sequence[int | None]) -> TextFeatures:
+    """Text features of a list of names of which some are known.
+
+    Args:
+        known: (K, D) each.
+        new: of those names that are not known, in their order; None where all are.
+        rows: of each name, its row in `known`; None for a new one.
+    """
+    order = []
+    following = len(next(each for each in known if each is not None))
+    for row in rows:
+        order.append(following if row is None else row)
+        following += row is None
+    merged = []
+    for old, added in zip(known, new or (None, None), strict=True):
+        together = old if old is None or added is None else torch.cat([old, added])
+        merged.append(None if together is None else together[torch.tensor(order, device=together.device)])
+    return TextFeatures(*merged)
