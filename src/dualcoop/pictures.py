@@ -1,4 +1,4 @@
-"""Pictures in any form a user may have them, as batches of tensors."""
+"""Pictures in any form a user may have them, as batches of tensors or arrays; needs no torch for arrays."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from dualcoop.errors import ConfigError, DataError
 
@@ -28,12 +26,13 @@ class PictureBatch(NamedTuple):
     Attributes:
         paths: of each picture, None where it was given as pixels.
         errors: why a picture could not be read, None for those that could.
-        pixels: (B, 3, S, S), preprocessed, those that could be read; None when there are none.
+        pixels: those that could be read, preprocessed and stacked: a tensor (B, 3, S, S), or an array where
+            `preprocess` gives arrays; None when there are none.
     """
 
     paths: list[Path | None]
     errors: list[str | None]
-    pixels: Tensor | None
+    pixels: Any
 
 
 def is_single_picture(images: object) -> TypeGuard[Picture]:
@@ -77,7 +76,7 @@ def _kind(value: object) -> str:
 
 def picture_batches(
     pictures: Iterable[Picture],
-    preprocess: Callable[[Image.Image], Tensor],
+    preprocess: Callable[[Image.Image], Any],
     *,
     batch_size: int,
     on_error: str = "raise",
@@ -87,7 +86,7 @@ def picture_batches(
 
     Args:
         pictures: see `Picture`.
-        preprocess: RGB image to (3, S, S).
+        preprocess: RGB image to a tensor (3, S, S), or to an array.
         batch_size: pictures read and stacked together.
         on_error: "raise" stops at the first picture that cannot be read; "skip" notes why and goes on.
         draft_size: see `open_picture`.
@@ -106,7 +105,7 @@ def picture_batches(
         raise DataError(f"pictures are {_kind(pictures)}, expected one picture or several") from error
     while batch := list(islice(remaining, batch_size)):
         errors: list[str | None] = []
-        pixels: list[Tensor] = []
+        pixels: list[Any] = []
         for picture in batch:
             try:
                 pixels.append(preprocess(open_picture(picture, draft_size=draft_size)))
@@ -116,4 +115,12 @@ def picture_batches(
                     raise
                 errors.append(str(error))
         paths = [Path(p) if isinstance(p, str | os.PathLike) else None for p in batch]
-        yield PictureBatch(paths, errors, torch.stack(pixels) if pixels else None)
+        yield PictureBatch(paths, errors, _stacked(pixels) if pixels else None)
+
+
+def _stacked(pixels: list[Any]) -> Any:
+    if isinstance(pixels[0], np.ndarray):
+        return np.stack(pixels)
+    import torch
+
+    return torch.stack(pixels)

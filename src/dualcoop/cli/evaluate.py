@@ -11,7 +11,7 @@ from dualcoop.cli.data import load_data
 from dualcoop.cli.groups import grouped
 from dualcoop.cli.messages import count, say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
-from dualcoop.cli.models import is_model_folder, open_model
+from dualcoop.cli.models import is_backbone, open_model
 from dualcoop.cli.options import BatchSize, ComputeOptions, DataOptions, Table
 from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import DataError, ModelError
@@ -136,22 +136,11 @@ def _joined(parts: list["LabelledImages"]) -> "LabelledImages":
 
 def _open(model: str, part: "LabelledImages", classes: Classes, compute: ComputeOptions) -> "DualCoOp":
     """The trained model, or a zero-shot one for the data's classes when a backbone is named."""
-    if not is_model_folder(model) and not Path(model).expanduser().is_dir() and _is_backbone(model):
+    if is_backbone(model):
         say(f"zero-shot: hand-crafted prompts over {model}, nothing is trained")
         return open_model(None, part.classes, backbone=model, device=compute.device, image_size=compute.image_size)
     labels = part.classes if classes is Classes.table else None
     return open_model(model, labels, device=compute.device, image_size=compute.image_size)
-
-
-def _is_backbone(name: str) -> bool:
-    from dualcoop.backbones.names import LITE, split_tag
-    from dualcoop.backbones.registry import FILE_MARK, FILE_SUFFIXES
-
-    return (
-        name.casefold() == LITE
-        or Path(name).suffix in FILE_SUFFIXES
-        or split_tag(name.partition(FILE_MARK)[0]) is not None
-    )
 
 
 def _matched(

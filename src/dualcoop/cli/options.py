@@ -80,6 +80,24 @@ Table = Annotated[
 
 
 @dataclass(frozen=True)
+class LabelOptions:
+    """What to look for."""
+
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            "-l",
+            help='What to look for: "dog, beach, surfboard", or @words.txt with one label a line.',
+            show_default=False,
+        ),
+    ] = None
+    labels_file: Annotated[
+        Path | None, typer.Option(help="The same as --labels @FILE.", metavar="FILE", show_default=False)
+    ] = None
+
+
+@dataclass(frozen=True)
 class ComputeOptions:
     """Where and how to compute."""
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from dualcoop.data.labels import LabelledImages
-from dualcoop.model import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.pictures import open_picture
+from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.training.augmentation import RandomNumbers, augmented
 from dualcoop.training.features import RegionFeatures, encode
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.errors import DataError
-from dualcoop.model import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.pictures import picture_batches
+from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.training.augmentation import RandomNumbers, Transform, augmented
 
 Progress = Callable[[int, int], None]
