@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualcoop.cli.options import ComputeOptions, Precision
 from dualcoop.cli.progress import waiting
 from dualcoop.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dualcoop.cli.options import ComputeOptions
     from dualcoop.export.tagger import OnnxTagger
     from dualcoop.model import DualCoOp
 
@@ -82,7 +82,7 @@ def is_exported(name: str) -> bool:
     return is_exported(name)
 
 
-def open_exported(file: str, labels: Sequence[str] | None, compute: "ComputeOptions") -> "OnnxTagger":
+def open_exported(file: str, labels: Sequence[str] | None, compute: ComputeOptions) -> "OnnxTagger":
     """A file that `dualcoop export` wrote, without torch.
 
     Raises:
@@ -97,7 +97,9 @@ def open_exported(file: str, labels: Sequence[str] | None, compute: "ComputeOpti
     with waiting(f"loading {file}"):
         from dualcoop.export.tagger import OnnxTagger
 
-        tagger = OnnxTagger(file, device=compute.device, precision=compute.precision.value)
+        # What the file computes in unless asked otherwise is float32, or its own 8 bits.
+        precision = "bfloat16" if compute.precision is Precision.bfloat16 else "float32"
+        tagger = OnnxTagger(file, device=compute.device, precision=precision)
     if compute.image_size not in (None, tagger.image_size):
         raise ConfigError(
             f"{file} takes images of {tagger.image_size} pixels. Leave --image-size out, or write another file with "
