@@ -62,6 +62,13 @@ def test_tag_of_an_exported_file_needs_no_torch(run):
     assert scores(result.stdout)[0] == pytest.approx(OnnxTagger("tagger.onnx").predict(photo).scores, abs=1e-3)
 
 
+def test_info_describes_the_file(run):
+    run("export", "lite", *LABELS)
+    words = run("info", "tagger.onnx").stdout
+    assert "3: dog, beach, kite" in words
+    assert "64 pixels, bicubic" in words
+
+
 def test_int8_says_what_it_changes(run, photos):
     result = run("export", "lite", *LABELS, "--quantize", "int8", "--calibration", photos)
     assert result.exit_code == 0, result.output
