@@ -62,7 +62,7 @@ def measure(options: Options) -> list[Row]:
             change = np.abs(scores[name] - scores[FLOAT32])
             row["largest change of a score"] = float(change.max())
             row["mean change of a score"] = float(change.mean())
-            row["mAP"] = 100 * mean_average_precision(scores[name], data.labels[:count])
+            row["mAP"] = mean_average_precision(scores[name], data.labels[:count])
         rows.append(row)
     return rows
 
