@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,7 @@ class DualCoOp(DualCoOpNetwork):
         *,
         on_error: str = "raise",
         progress: Progress | None = None,
+        workers: int | None = None,
     ) -> Prediction | list[Prediction]:
         """Labels, scores and decisions: one picture gives one Prediction, several give a list in their order.
 
@@ -212,12 +214,15 @@ class DualCoOp(DualCoOpNetwork):
             on_error: "raise" stops at a picture that cannot be read; "skip" puts a Prediction whose `error`
                 says why in its place, so that the list has one entry for every picture.
             progress: called as progress(done, total) after every batch.
+            workers: threads that read pictures while others are encoded, by default one for each core.
 
         Raises:
             DataError: with "raise", naming the first picture that cannot be read.
-            ConfigError: for another `on_error`.
+            ConfigError: for another `on_error`, or workers under 1.
         """
-        predictions = self.iter_predictions(images, batch_size, on_error=on_error, progress=progress)
+        predictions = self.iter_predictions(
+            images, batch_size, on_error=on_error, progress=progress, workers=workers
+        )
         return next(predictions) if is_single_picture(images) else list(predictions)
 
     def iter_predictions(
@@ -227,10 +232,11 @@ class DualCoOp(DualCoOpNetwork):
         *,
         on_error: str = "raise",
         progress: Progress | None = None,
+        workers: int | None = None,
     ) -> Iterator[Prediction]:
         """Predictions in order as batches are done, holding one batch at a time; see `predict`."""
         thresholds = self.thresholds.cpu().numpy()
-        for batch, regions in self._encoded_batches(images, batch_size, on_error, progress):
+        for batch, regions in self._encoded_batches(images, batch_size, on_error, progress, workers):
             scores = iter(() if regions is None else self._probabilities(regions))
             for path, error in zip(batch.paths, batch.errors, strict=True):
                 if error is not None:
@@ -298,28 +304,32 @@ class DualCoOp(DualCoOpNetwork):
         batch_size: int,
         on_error: str,
         progress: Progress | None,
+        workers: int | None = None,
     ) -> Iterator[tuple[PictureBatch, Tensor | None]]:
         """Batches with the regions of those pictures that could be read, None where there are none."""
         pictures: Iterable[Picture] = [images] if is_single_picture(images) else images  # type: ignore[assignment]
         total = len(pictures) if isinstance(pictures, Sized) else None
         done = 0
-        preprocess = self.backbone.preprocess(self.image_size)
-        for batch in picture_batches(
+        batches = picture_batches(
             pictures,
-            preprocess,
+            self.backbone.preprocess(self.image_size),
             batch_size=batch_size,
             on_error=on_error,
             draft_size=DRAFT_OVERSAMPLING * self.image_size,
-        ):
-            regions = None
-            if batch.pixels is not None:
-                with torch.no_grad():
-                    regions = self.encode_pixels(batch.pixels.to(self.device))
-            yield batch, regions
-            done += len(batch.paths)
-            if progress is not None:
-                progress(done, total)
+            workers=workers,
+        )
+        with closing(batches):
+            for batch in batches:
+                regions = None
+                if batch.pixels is not None:
+                    with torch.no_grad():
+                        regions = self.encode_pixels(batch.pixels.to(self.device))
+                yield batch, regions
+                done += len(batch.paths)
+                if progress is not None:
+                    progress(done, total)
 
     def _probabilities(self, regions: Tensor) -> NDArray[np.float32]:
-        with torch.no_grad():
+        # Autocast is for the encoder: a cosine needs more digits, and the head costs little.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()
