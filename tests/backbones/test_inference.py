@@ -29,7 +29,8 @@ def unfolded_regions(backbone: TwoTowerBackbone, images: torch.Tensor) -> torch.
 
 def test_folded_regions_equal_those_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:
     images = pictures()
-    torch.testing.assert_close(backbone.encode_regions(images), unfolded_regions(backbone, images), rtol=1e-4, atol=1e-5)
+    expected = unfolded_regions(backbone, images)
+    torch.testing.assert_close(backbone.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_folded_pooling_equals_that_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:

@@ -13,13 +13,15 @@ from dualcoop.cli.groups import grouped
 from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import count, duration, say, stderr_console, warn
 from dualcoop.cli.models import DEFAULT_BACKBONE, open_model
-from dualcoop.cli.options import Backbone, BatchSize, ComputeOptions, Model
+from dualcoop.cli.options import Backbone, BatchSize, Model, TaggingOptions, Workers
 from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
-from dualcoop.cli.progress import Update, progress_bar
+from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from dualcoop.model import DualCoOp
+    from collections.abc import Iterator
+
+    from dualcoop.prediction import Prediction
 
 OUTPUT = "Output"
 
@@ -112,8 +114,9 @@ def tag(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
     *,
     out: OutputOptions,
-    compute: ComputeOptions,
+    compute: TaggingOptions,
     batch_size: BatchSize = 32,
+    workers: Workers = None,
 ) -> None:
     """Name what is in images.
 
@@ -151,7 +154,14 @@ def tag(
                 resume=out.resume,
             ) as writer,
         ):
-            _tag(network, remaining, writer, tally, batch_size, strict, update)
+            predictions = network.iter_predictions(
+                remaining,
+                batch_size,
+                on_error="raise" if strict else "skip",
+                progress=update,
+                workers=workers,
+            )
+            _write(predictions, writer, tally)
     except KeyboardInterrupt:
         _say_stopped(tally, len(remaining), out.output, kind)
         raise
@@ -173,17 +183,8 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
     return found.paths
 
 
-def _tag(
-    network: "DualCoOp",
-    images: list[Path],
-    writer: RowWriter,
-    tally: Tally,
-    batch_size: int,
-    strict: bool,
-    update: Update,
-) -> None:
-    on_error = "raise" if strict else "skip"
-    for prediction in network.iter_predictions(images, batch_size, on_error=on_error, progress=update):
+def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally) -> None:
+    for prediction in predictions:
         if prediction.error is None:
             writer.write(prediction)
             tally.tagged += 1
