@@ -208,7 +208,10 @@ class DualCoOp(DualCoOpNetwork, Predictor):
     def probabilities_of(self, pixels: Tensor) -> NDArray[np.float32]:
         """Probability of every class (Eq. 3), (B, M), of preprocessed images (B, 3, S, S)."""
         with torch.no_grad():
-            return probabilities(self(pixels.to(self.device))).float().cpu().numpy()
+            regions = self.encode_pixels(pixels.to(self.device))
+            # Autocast is for the encoder: a cosine needs more digits, and the head costs little.
+            with torch.autocast(self.device.type, enabled=False):
+                return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()
 
     def threshold_values(self) -> NDArray[np.float32]:
         """(M,): a class is present where its probability exceeds its threshold."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ class Predictor(ABC):
         *,
         on_error: str = "raise",
         progress: Progress | None = None,
+        workers: int | None = None,
     ) -> Prediction | list[Prediction]:
         """Labels, scores and decisions: one picture gives one Prediction, several give a list in their order.
 
@@ -71,12 +73,15 @@ class Predictor(ABC):
             on_error: "raise" stops at a picture that cannot be read; "skip" puts a Prediction whose `error`
                 says why in its place, so that the list has one entry for every picture.
             progress: called as progress(done, total) after every batch.
+            workers: threads that read pictures while others are encoded, by default one for each core.
 
         Raises:
             DataError: with "raise", naming the first picture that cannot be read.
-            ConfigError: for another `on_error`.
+            ConfigError: for another `on_error`, or workers under 1.
         """
-        predictions = self.iter_predictions(images, batch_size, on_error=on_error, progress=progress)
+        predictions = self.iter_predictions(
+            images, batch_size, on_error=on_error, progress=progress, workers=workers
+        )
         return next(predictions) if is_single_picture(images) else list(predictions)
 
     def iter_predictions(
@@ -86,10 +91,11 @@ class Predictor(ABC):
         *,
         on_error: str = "raise",
         progress: Progress | None = None,
+        workers: int | None = None,
     ) -> Iterator[Prediction]:
         """Predictions in order as batches are done, holding one batch at a time; see `predict`."""
         thresholds = self.threshold_values()
-        for batch in self.read_batches(images, batch_size, on_error, progress):
+        for batch in self.read_batches(images, batch_size, on_error, progress, workers):
             scores = iter(() if batch.pixels is None else self.probabilities_of(batch.pixels))
             for path, error in zip(batch.paths, batch.errors, strict=True):
                 if error is not None:
@@ -103,19 +109,23 @@ class Predictor(ABC):
         batch_size: int,
         on_error: str,
         progress: Progress | None,
+        workers: int | None = None,
     ) -> Iterator[PictureBatch]:
         """Batches of preprocessed pictures; `progress` hears of each once the caller is done with it."""
         pictures: Iterable[Picture] = [images] if is_single_picture(images) else images  # type: ignore[assignment]
         total = len(pictures) if isinstance(pictures, Sized) else None
         done = 0
-        for batch in picture_batches(
+        batches = picture_batches(
             pictures,
             self.preprocessing(),
             batch_size=batch_size,
             on_error=on_error,
             draft_size=DRAFT_OVERSAMPLING * self.image_size,
-        ):
-            yield batch
-            done += len(batch.paths)
-            if progress is not None:
-                progress(done, total)
+            workers=workers,
+        )
+        with closing(batches):
+            for batch in batches:
+                yield batch
+                done += len(batch.paths)
+                if progress is not None:
+                    progress(done, total)

@@ -29,5 +29,5 @@ def squash(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint
     Returns:
         (size, size, 3), RGB.
     """
-    resized = image.convert("RGB").resize((size, size), INTERPOLATIONS[interpolation])
-    return np.asarray(resized, dtype=np.uint8)
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    return np.asarray(rgb.resize((size, size), INTERPOLATIONS[interpolation]), dtype=np.uint8)

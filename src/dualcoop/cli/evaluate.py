@@ -12,7 +12,7 @@ from dualcoop.cli.groups import grouped
 from dualcoop.cli.messages import count, say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
 from dualcoop.cli.models import is_backbone, open_model
-from dualcoop.cli.options import BatchSize, ComputeOptions, DataOptions, Table
+from dualcoop.cli.options import BatchSize, ComputeOptions, DataOptions, Table, Workers
 from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import DataError, ModelError
 
@@ -88,6 +88,7 @@ def evaluate(
     data: DataOptions,
     compute: ComputeOptions,
     batch_size: BatchSize = 32,
+    workers: Workers = None,
 ) -> None:
     """Measure a model on labelled images: mAP, precision, recall and F1, each named with its protocol.
 
@@ -100,7 +101,7 @@ def evaluate(
     part, columns = _matched(network, part, classes)
     if threshold is not None:
         network.set_thresholds(threshold)
-    report = _report(network, part, columns, compute, batch_size, strict=data.strict)
+    report = _report(network, part, columns, compute, batch_size, workers, strict=data.strict)
     kind = format_of(format, output)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -182,6 +183,7 @@ def _report(
     columns: "NDArray[np.int64]",
     compute: ComputeOptions,
     batch_size: int,
+    workers: int | None,
     *,
     strict: bool,
 ) -> "EvaluationReport":
@@ -196,7 +198,11 @@ def _report(
         progress_bar("evaluating", len(part)) as update,
     ):
         predictions = network.iter_predictions(
-            part.paths, batch_size, on_error="raise" if strict else "skip", progress=update
+            part.paths,
+            batch_size,
+            on_error="raise" if strict else "skip",
+            progress=update,
+            workers=workers,
         )
         for index, prediction in enumerate(predictions):
             if prediction.error is None:

@@ -69,23 +69,11 @@ def _devices() -> tuple[dict[str, str], str]:
         devices[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU"
-    from dualcoop.devices import resolve_device
+    from dualcoop.devices import fast_bfloat16, resolve_device
 
     chosen = resolve_device("auto")
     devices["--device auto"] = str(chosen)
-    return devices, _bfloat16(chosen.type)
-
-
-def _bfloat16(kind: str) -> str:
-    import torch
-
-    if kind == "cuda":
-        return "fast" if torch.cuda.is_bf16_supported(including_emulation=False) else "emulated, slow"
-    if kind == "cpu":
-        # Private, but the only name torch has for it; absent on some builds.
-        native = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-        return "fast" if native is not None and native() else "works, without a gain on this processor"
-    return "depends on the operating system"
+    return devices, "fast" if fast_bfloat16(chosen) else "without a gain on this hardware"
 
 
 def _backbones() -> dict[str, str]:

@@ -14,6 +14,7 @@ DATA = "Data"
 class Precision(str, Enum):
     """Numbers in which the encoders compute."""
 
+    auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
 
@@ -70,6 +71,16 @@ Backbone = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images encoded at once.", rich_help_panel=COMPUTING)]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Threads that read images while others are encoded; by default one for each core, at most 8.",
+        rich_help_panel=COMPUTING,
+        show_default=False,
+    ),
+]
+PRECISION_HELP = "Of the encoders; bfloat16 is faster on recent hardware, auto takes it where it is."
 Table = Annotated[
     Path,
     typer.Argument(
@@ -107,7 +118,7 @@ class ComputeOptions:
     ] = "auto"
     precision: Annotated[
         Precision,
-        typer.Option(help="Of the encoders; bfloat16 is faster on recent hardware.", rich_help_panel=COMPUTING),
+        typer.Option(help=PRECISION_HELP, rich_help_panel=COMPUTING),
     ] = Precision.float32
     image_size: Annotated[
         int | None,
@@ -118,6 +129,13 @@ class ComputeOptions:
             show_default=False,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class TaggingOptions(ComputeOptions):
+    """Where and how to compute when nothing is measured or learned: as fast as the hardware allows."""
+
+    precision: Annotated[Precision, typer.Option(help=PRECISION_HELP, rich_help_panel=COMPUTING)] = Precision.auto
 
 
 @dataclass(frozen=True)

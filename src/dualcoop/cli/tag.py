@@ -14,14 +14,17 @@ from dualcoop.cli.groups import grouped
 from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import count, duration, say, stderr_console, warn
 from dualcoop.cli.models import DEFAULT_BACKBONE, is_exported, open_exported, open_model
-from dualcoop.cli.options import Backbone, BatchSize, ComputeOptions, LabelOptions
+from dualcoop.cli.options import Backbone, BatchSize, LabelOptions, TaggingOptions, Workers
 from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
-from dualcoop.cli.progress import Update, progress_bar
+from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dualcoop.export.tagger import OnnxTagger
     from dualcoop.model import DualCoOp
+    from dualcoop.prediction import Prediction
 
 OUTPUT = "Output"
 
@@ -104,8 +107,9 @@ def tag(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
     *,
     out: OutputOptions,
-    compute: ComputeOptions,
+    compute: TaggingOptions,
     batch_size: BatchSize = 32,
+    workers: Workers = None,
 ) -> None:
     """Name what is in images.
 
@@ -143,7 +147,14 @@ def tag(
                 resume=out.resume,
             ) as writer,
         ):
-            _tag(network, remaining, writer, tally, batch_size, strict, update)
+            predictions = network.iter_predictions(
+                remaining,
+                batch_size,
+                on_error="raise" if strict else "skip",
+                progress=update,
+                workers=workers,
+            )
+            _write(predictions, writer, tally)
     except KeyboardInterrupt:
         _say_stopped(tally, len(remaining), out.output, kind)
         raise
@@ -153,7 +164,7 @@ def tag(
 
 
 def _open(
-    model: str | None, labels: list[str] | None, backbone: str, compute: ComputeOptions
+    model: str | None, labels: list[str] | None, backbone: str, compute: TaggingOptions
 ) -> tuple["DualCoOp | OnnxTagger", AbstractContextManager[object]]:
     """The model, and the context to compute in; an exported file brings its own."""
     if model is not None and is_exported(model):
@@ -175,17 +186,8 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
     return found.paths
 
 
-def _tag(
-    network: "DualCoOp | OnnxTagger",
-    images: list[Path],
-    writer: RowWriter,
-    tally: Tally,
-    batch_size: int,
-    strict: bool,
-    update: Update,
-) -> None:
-    on_error = "raise" if strict else "skip"
-    for prediction in network.iter_predictions(images, batch_size, on_error=on_error, progress=update):
+def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally) -> None:
+    for prediction in predictions:
         if prediction.error is None:
             writer.write(prediction)
             tally.tagged += 1
