@@ -18,11 +18,11 @@ MAX_LINES = 350
 # members of one layer may import each other as long as no cycle arises when the modules are loaded.
 LAYERS = (
     ("errors",),
-    ("functional", "data", "evaluation"),
+    ("functional", "data", "evaluation", "class_names", "squash"),
     ("backbones", "baselines"),
-    ("devices", "prompts", "pictures", "prediction"),
+    ("devices", "prompts", "pictures", "prediction", "predictor"),
     ("network", "saved_config", "model_card", "zero_shot"),
-    ("model", "saving", "hub"),
+    ("model", "saving", "hub", "export"),
     ("training", "explain"),
     ("reports", "demo"),
     ("cli", "__main__"),
@@ -33,8 +33,10 @@ INDEPENDENT = {
     "functional": {"errors"},
     "data": {"errors"},
     "evaluation": {"errors"},
+    "class_names": {"errors"},
+    "squash": set(),
     "baselines": {"errors", "evaluation"},
-    "backbones": {"errors", "functional"},
+    "backbones": {"errors", "functional", "squash"},
 }
 WITHOUT_TORCH = (
     "dualcoop",
@@ -42,6 +44,10 @@ WITHOUT_TORCH = (
     "dualcoop.data",
     "dualcoop.evaluation",
     "dualcoop.baselines",
+    "dualcoop.pictures",
+    "dualcoop.predictor",
+    "dualcoop.export",
+    "dualcoop.export.tagger",
     "dualcoop.training",
     "dualcoop.training.arguments",
     "dualcoop.cli",

@@ -1,9 +1,12 @@
 """Pictures as paths, PIL images and arrays, batch by batch."""
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dualcoop.errors import ConfigError, DataError
@@ -110,9 +113,83 @@ def test_what_holds_no_pictures_is_refused():
     [
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 2.0}, r"batch_size is 2\.0"),
+        ({"batch_size": 1, "workers": 0}, "workers is 0"),
         ({"batch_size": 1, "on_error": "ignore"}, "on_error is 'ignore', expected one of raise, skip"),
     ],
 )
 def test_senseless_options_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         list(picture_batches([], TinyBackbone().preprocess(), **options))
+
+
+class SlowPixels:
+    """A transform that notes in which thread it ran, the later pictures being the quicker ones."""
+
+    def __init__(self):
+        self.threads = []
+
+    def __call__(self, image):
+        time.sleep(0.02 if image.width == 48 else 0)
+        self.threads.append(threading.current_thread().name)
+        return torch.full((3, 2, 2), float(image.width))
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("dualcoop-read")]
+
+
+def test_threads_keep_the_order_of_pictures_that_are_read_at_different_speeds():
+    pictures = [tiny_picture(size=(48 + n % 4, 36)) for n in range(12)]
+    batches = picture_batches(pictures, SlowPixels(), batch_size=5, workers=4)
+    widths = torch.cat([batch.pixels[:, 0, 0, 0] for batch in batches]).tolist()
+    assert widths == [48 + n % 4 for n in range(12)]
+
+
+def test_of_a_list_one_batch_is_read_ahead_and_no_more():
+    transform = SlowPixels()
+    batches = picture_batches([tiny_picture()] * 10, transform, batch_size=2, workers=1)
+    next(batches)
+    time.sleep(0.3)
+    assert len(transform.threads) == 4
+    batches.close()
+
+
+def test_transforms_that_need_an_order_run_in_the_callers_thread():
+    transform = SlowPixels()
+    list(picture_batches([tiny_picture()] * 3, transform, batch_size=2, in_order=True))
+    assert set(transform.threads) == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("end", ["exhausted", "closed", "left by an exception", "stopped by the user"])
+def test_no_thread_outlives_its_generator(end):
+    batches = picture_batches([tiny_picture()] * 9, SlowPixels(), batch_size=2, workers=2)
+    next(batches)
+    assert readers()
+    if end == "exhausted":
+        list(batches)
+    elif end == "closed":
+        batches.close()
+    else:
+        error = KeyboardInterrupt if end == "stopped by the user" else RuntimeError
+        with pytest.raises(error):
+            batches.throw(error)
+    assert readers() == []
+
+
+def test_a_picture_that_stops_the_reading_leaves_no_thread(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.jpg"):
+        list(picture_batches([tiny_picture(), tmp_path / "nowhere.jpg"] * 4, SlowPixels(), batch_size=2))
+    assert readers() == []
+
+
+def test_what_a_transform_raises_reaches_the_caller():
+    def broken(image):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(picture_batches([tiny_picture()], broken, batch_size=1, on_error="skip"))
+
+
+def test_pixels_lie_channels_last_in_memory():
+    (batch,) = picture_batches([tiny_picture()] * 2, TinyBackbone().preprocess(), batch_size=2)
+    assert batch.pixels.is_contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,6 @@
-"""Where to compute."""
+"""Where to compute, and in which precision that is fast."""
+
+import platform
 
 import torch
 
@@ -25,6 +27,21 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
             f"device is {str(device)!r}, not usable here ({reason}); expected auto, cpu, cuda or mps"
         ) from error
     return resolved
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16, which is then much faster than float32; CUDA and CPUs only."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # Private, but the only names torch has for it; absent on some builds. On x86 oneDNN also says yes where it
+    # has to emulate.
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    else:
+        native = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return native is not None and bool(native())
 
 
 def place_backbone(name: str, backbone: Backbone | None, device: str | torch.device = "auto") -> Backbone:

@@ -2,12 +2,14 @@
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from dualcoop.backbones.base import Backbone
@@ -15,25 +17,18 @@ from dualcoop.devices import place_backbone
 from dualcoop.errors import ConfigError
 from dualcoop.functional import probabilities, region_weights
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.pictures import (
-    Picture,
-    PictureBatch,
-    Progress,
-    is_single_picture,
-    open_picture,
-    picture_batches,
-)
-from dualcoop.prediction import Prediction
+from dualcoop.pictures import Picture, Progress, open_picture
+from dualcoop.predictor import Predictor
 from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
 from dualcoop.saved_config import is_saved_model
+from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.zero_shot import zero_shot_prompts, zero_shot_scales
 
-# A large JPEG is decoded at no less than this many times the input's side: several times faster, and the
-# resampling to the input size still averages over pixels.
-DRAFT_OVERSAMPLING = 2
+if TYPE_CHECKING:
+    from dualcoop.export.onnx_file import ExportedTagger
 
 
-class DualCoOp(DualCoOpNetwork):
+class DualCoOp(DualCoOpNetwork, Predictor):
     """Multi-label recognition with dual prompts over a frozen backbone (section 3 of the paper).
 
     Attributes and construction from parts are those of `DualCoOpNetwork`; `from_pretrained` goes by name, and
@@ -180,65 +175,49 @@ class DualCoOp(DualCoOpNetwork):
         rows, columns = self.backbone.grid_size(self.image_size)
         count = 1 if self.aggregation == "attention" else rows * columns + 1
         regions = [torch.empty(0, count, self.backbone.embed_dim, device=self.device)]
-        for _, batch in self._encoded_batches(images, batch_size, "raise", progress):
-            if batch is not None:
-                regions.append(batch)
+        for batch in self.read_batches(images, batch_size, "raise", progress):
+            if batch.pixels is not None:
+                with torch.no_grad():
+                    regions.append(self.encode_pixels(batch.pixels.to(self.device)))
         return torch.cat(regions)
 
-    def predict_proba(
-        self, images: Picture | Iterable[Picture], batch_size: int = 32, progress: Progress | None = None
-    ) -> NDArray[np.float32]:
-        """Probability of every class (Eq. 3): (B, M), float32; one picture gives (1, M).
-
-        Arguments and errors are those of `encode_images`.
-        """
-        scores = [np.empty((0, len(self.classes)), dtype=np.float32)]
-        for _, regions in self._encoded_batches(images, batch_size, "raise", progress):
-            if regions is not None:
-                scores.append(self._probabilities(regions))
-        return np.concatenate(scores)
-
-    def predict(
+    def export_onnx(
         self,
-        images: Picture | Iterable[Picture],
-        batch_size: int = 32,
+        path: str | os.PathLike[str],
         *,
-        on_error: str = "raise",
-        progress: Progress | None = None,
-    ) -> Prediction | list[Prediction]:
-        """Labels, scores and decisions: one picture gives one Prediction, several give a list in their order.
+        quantize: str | None = None,
+        calibration: Iterable[Picture] | None = None,
+    ) -> "ExportedTagger":
+        """Write one ONNX file that `dualcoop.export.OnnxTagger` runs without torch; see `export_onnx` there.
 
         Args:
-            images: see `encode_images`.
-            batch_size: pictures encoded at once.
-            on_error: "raise" stops at a picture that cannot be read; "skip" puts a Prediction whose `error`
-                says why in its place, so that the list has one entry for every picture.
-            progress: called as progress(done, total) after every batch.
+            path: of the file, *.onnx.
+            quantize: "int8" for 8-bit weights and activations of the image tower.
+            calibration: pictures that show the range of its activations; some that ship with the package by default.
 
         Raises:
-            DataError: with "raise", naming the first picture that cannot be read.
-            ConfigError: for another `on_error`.
+            ConfigError: for other options, or when a package is missing.
+            BackboneError: when the image tower cannot be written as ONNX.
         """
-        predictions = self.iter_predictions(images, batch_size, on_error=on_error, progress=progress)
-        return next(predictions) if is_single_picture(images) else list(predictions)
+        from dualcoop.export.onnx_file import export_onnx
 
-    def iter_predictions(
-        self,
-        images: Picture | Iterable[Picture],
-        batch_size: int = 32,
-        *,
-        on_error: str = "raise",
-        progress: Progress | None = None,
-    ) -> Iterator[Prediction]:
-        """Predictions in order as batches are done, holding one batch at a time; see `predict`."""
-        thresholds = self.thresholds.cpu().numpy()
-        for batch, regions in self._encoded_batches(images, batch_size, on_error, progress):
-            scores = iter(() if regions is None else self._probabilities(regions))
-            for path, error in zip(batch.paths, batch.errors, strict=True):
-                if error is not None:
-                    yield Prediction.unreadable(error, path=path)
-                else:
-                    yield Prediction.from_probabilities(self.classes, next(scores), thresholds, path=path)
+        return export_onnx(self, path, quantize=quantize, calibration=calibration)
+
+    def preprocessing(self) -> Callable[[Image.Image], Tensor]:
+        """Transform from an RGB picture to (3, S, S), the backbone's own."""
+        return self.backbone.preprocess(self.image_size)
+
+    def probabilities_of(self, pixels: Tensor) -> NDArray[np.float32]:
+        """Probability of every class (Eq. 3), (B, M), of preprocessed images (B, 3, S, S)."""
+        with torch.no_grad():
+            regions = self.encode_pixels(pixels.to(self.device))
+            # Autocast is for the encoder: a cosine needs more digits, and the head costs little.
+            with torch.autocast(self.device.type, enabled=False):
+                return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()
+
+    def threshold_values(self) -> NDArray[np.float32]:
+        """(M,): a class is present where its probability exceeds its threshold."""
+        return self.thresholds.cpu().numpy()
 
     def explain(self, image: Picture, label: str) -> NDArray[np.float32]:
         """Weights of the grid's regions for one class (Eq. 5): (rows, columns), float32, summing to 1.
@@ -297,35 +276,3 @@ class DualCoOp(DualCoOpNetwork):
         model.mark_finetuned(self.backbone_delta, self._frozen_fingerprint)
         model.training_record = copy.deepcopy(self.training_record)
         return model
-
-    def _encoded_batches(
-        self,
-        images: Picture | Iterable[Picture],
-        batch_size: int,
-        on_error: str,
-        progress: Progress | None,
-    ) -> Iterator[tuple[PictureBatch, Tensor | None]]:
-        """Batches with the regions of those pictures that could be read, None where there are none."""
-        pictures: Iterable[Picture] = [images] if is_single_picture(images) else images  # type: ignore[assignment]
-        total = len(pictures) if isinstance(pictures, Sized) else None
-        done = 0
-        preprocess = self.backbone.preprocess(self.image_size)
-        for batch in picture_batches(
-            pictures,
-            preprocess,
-            batch_size=batch_size,
-            on_error=on_error,
-            draft_size=DRAFT_OVERSAMPLING * self.image_size,
-        ):
-            regions = None
-            if batch.pixels is not None:
-                with torch.no_grad():
-                    regions = self.encode_pixels(batch.pixels.to(self.device))
-            yield batch, regions
-            done += len(batch.paths)
-            if progress is not None:
-                progress(done, total)
-
-    def _probabilities(self, regions: Tensor) -> NDArray[np.float32]:
-        with torch.no_grad():
-            return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()

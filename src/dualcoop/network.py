@@ -1,19 +1,18 @@
 """The method as a module of tensors: frozen backbone, prompts, and the two logits of every class."""
 
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
+from dualcoop.class_names import checked_classes, class_index
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.functional import AGGREGATIONS, DualLogits, dual_logits
+from dualcoop.prediction import updated_thresholds
 from dualcoop.prompts import (
     KeptText,
     PromptConfig,
@@ -22,9 +21,7 @@ from dualcoop.prompts import (
     TemplatePrompts,
     TextFeatures,
     build_prompts,
-    checked_classes,
     merged_text_features,
-    normalise_name,
 )
 
 MODEL_AGGREGATIONS = (*AGGREGATIONS, "attention")
@@ -218,14 +215,7 @@ class DualCoOpNetwork(nn.Module):
         Raises:
             ModelError: for a label that is no class of this model, with the nearest names.
         """
-        names = [normalise_name(name) for name in self.classes]
-        wanted = normalise_name(label)
-        if wanted in names:
-            return names.index(wanted)
-        near = get_close_matches(wanted, names, n=3) or names[:3]
-        raise ModelError(
-            f"{label!r} is none of the model's {len(names)} classes; near it are {', '.join(map(repr, near))}"
-        )
+        return class_index(self.classes, label)
 
     def set_thresholds(
         self, thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float]
@@ -239,23 +229,7 @@ class DualCoOpNetwork(nn.Module):
             ConfigError: for a wrong number of them, or values that are not finite.
             ModelError: for a name that is no class of this model.
         """
-        values = self.thresholds.cpu().numpy().copy()
-        try:
-            if isinstance(thresholds, Mapping):
-                for name, value in thresholds.items():
-                    values[self.class_index(name)] = value
-            else:
-                given = np.asarray(thresholds, dtype=np.float32)
-                if given.ndim and given.shape != values.shape:
-                    raise ValueError(f"their shape is {given.shape}")
-                values[:] = given
-            if not np.isfinite(values).all():
-                raise ValueError("some are not finite")
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"thresholds are {reprlib.repr(thresholds)} ({error}), expected one number, {len(values)} "
-                "numbers, or numbers by class name"
-            ) from error
+        values = updated_thresholds(self.classes, self.thresholds.cpu().numpy(), thresholds)
         self.thresholds.copy_(torch.from_numpy(values))
 
     def unfreeze_backbone(self, patterns: str | Iterable[str]) -> list[nn.Parameter]:

@@ -1,17 +1,20 @@
-"""Pictures in any form a user may have them, as batches of tensors."""
+"""Pictures in any form a user may have them, as batches of tensors or arrays; needs no torch for arrays."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from dualcoop.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 """A path, a PIL image of any mode, or RGB pixels (H, W, 3), uint8."""
@@ -20,6 +23,9 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 """Called after every batch with the pictures done and their number, None where that is not known."""
 
 ON_ERROR = ("raise", "skip")
+# Batches of a list that are read while an earlier one is computed with.
+READ_AHEAD = 1
+MOST_WORKERS = 8
 
 
 class PictureBatch(NamedTuple):
@@ -28,12 +34,13 @@ class PictureBatch(NamedTuple):
     Attributes:
         paths: of each picture, None where it was given as pixels.
         errors: why a picture could not be read, None for those that could.
-        pixels: (B, 3, S, S), preprocessed, those that could be read; None when there are none.
+        pixels: those that could be read, preprocessed and stacked: a tensor (B, 3, S, S), or an array where
+            `preprocess` gives arrays; None when there are none.
     """
 
     paths: list[Path | None]
     errors: list[str | None]
-    pixels: Tensor | None
+    pixels: Any
 
 
 def is_single_picture(images: object) -> TypeGuard[Picture]:
@@ -77,43 +84,87 @@ def _kind(value: object) -> str:
 
 def picture_batches(
     pictures: Iterable[Picture],
-    preprocess: Callable[[Image.Image], Tensor],
+    preprocess: Callable[[Image.Image], Any],
     *,
     batch_size: int,
     on_error: str = "raise",
     draft_size: int | None = None,
-) -> Iterator[PictureBatch]:
+    in_order: bool = False,
+    workers: int | None = None,
+) -> Generator[PictureBatch, None, None]:
     """Read pictures batch by batch, so that any number of them fits into memory.
+
+    Threads read them: of a list also the batch after the one that is asked for, so that reading goes on while the
+    caller computes. Of an iterator no picture is taken before its batch is asked for. The threads end with the
+    generator, whether it is exhausted, closed or left by an exception.
 
     Args:
         pictures: see `Picture`.
-        preprocess: RGB image to (3, S, S).
+        preprocess: RGB image to a tensor (3, S, S), or to an array.
         batch_size: pictures read and stacked together.
         on_error: "raise" stops at the first picture that cannot be read; "skip" notes why and goes on.
         draft_size: see `open_picture`.
+        in_order: call `preprocess` in the caller's thread and the pictures' order, as random transforms need it;
+            the threads then only decode.
+        workers: threads, by default one for each core that the process may use, at most 8.
 
     Raises:
-        ConfigError: for a batch size under 1 or another `on_error`.
+        ConfigError: for a batch size or workers under 1 or another `on_error`.
         DataError: with "raise", for a picture that cannot be read.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size!r}, expected a whole number of at least 1")
+    for option, value in (("batch_size", batch_size), ("workers", default_workers() if workers is None else workers)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{option} is {value!r}, expected a whole number of at least 1")
     if on_error not in ON_ERROR:
         raise ConfigError(f"on_error is {on_error!r}, expected one of {', '.join(ON_ERROR)}")
     try:
         remaining = iter(pictures)
     except TypeError as error:
         raise DataError(f"pictures are {_kind(pictures)}, expected one picture or several") from error
-    while batch := list(islice(remaining, batch_size)):
-        errors: list[str | None] = []
-        pixels: list[Tensor] = []
-        for picture in batch:
-            try:
-                pixels.append(preprocess(open_picture(picture, draft_size=draft_size)))
-                errors.append(None)
-            except DataError as error:
-                if on_error == "raise":
-                    raise
-                errors.append(str(error))
-        paths = [Path(p) if isinstance(p, str | os.PathLike) else None for p in batch]
-        yield PictureBatch(paths, errors, torch.stack(pixels) if pixels else None)
+    ahead = READ_AHEAD if isinstance(pictures, Sized) else 0
+
+    def read(picture: Picture) -> Any:
+        image = open_picture(picture, draft_size=draft_size)
+        return image if in_order else preprocess(image)
+
+    pool = ThreadPoolExecutor(workers or default_workers(), thread_name_prefix="dualcoop-read")
+    started: deque[tuple[list[Picture], list[Future[Any]]]] = deque()
+    try:
+        while True:
+            while len(started) <= ahead and (batch := list(islice(remaining, batch_size))):
+                started.append((batch, [pool.submit(read, picture) for picture in batch]))
+            if not started:
+                return
+            batch, reading = started.popleft()
+            errors: list[str | None] = []
+            pixels: list[Any] = []
+            for future in reading:
+                try:
+                    found = future.result()
+                    pixels.append(preprocess(found) if in_order else found)
+                    errors.append(None)
+                except DataError as error:
+                    if on_error == "raise":
+                        raise
+                    errors.append(str(error))
+            paths = [Path(p) if isinstance(p, str | os.PathLike) else None for p in batch]
+            yield PictureBatch(paths, errors, _stacked(pixels) if pixels else None)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def default_workers() -> int:
+    """Threads that read pictures: one for each core that the process may use, at most 8."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, MOST_WORKERS)
+
+
+def _stacked(pixels: list[Any]) -> Any:
+    return np.stack(pixels) if isinstance(pixels[0], np.ndarray) else stack_channels_last(pixels)
+
+
+def stack_channels_last(pixels: Sequence["Tensor"]) -> "Tensor":
+    """Tensors (..., 3, S, S) as (B, ..., 3, S, S) with the channels last in memory, as fast convolutions want them."""
+    import torch
+
+    return torch.stack([each.movedim(-3, -1) for each in pixels]).movedim(-1, -3)

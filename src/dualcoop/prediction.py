@@ -1,13 +1,17 @@
-"""What the model says about one picture."""
+"""What the model says about one picture, and what decides that a class is present."""
 
 import os
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dualcoop.class_names import class_index
+from dualcoop.errors import ConfigError
 
 SHOWN = 5
 
@@ -93,3 +97,39 @@ class Prediction:
         rest = len(self.scores) - SHOWN
         more = f", and {rest} more" if rest > 0 else ""
         return f"Prediction(path={where!r}, labels={list(self.labels)}, scores={{{scores}{more}}})"
+
+
+def updated_thresholds(
+    classes: Sequence[str],
+    current: NDArray[np.float32],
+    thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float],
+) -> NDArray[np.float32]:
+    """The probabilities above which classes count as present, after a change: (M,), float32.
+
+    Args:
+        classes: M names.
+        current: (M,), stays as it is.
+        thresholds: one for all classes, one for each (M,), or a mapping that sets the named classes only.
+
+    Raises:
+        ConfigError: for a wrong number of them, or values that are not finite.
+        ModelError: for a name that is no class of this model.
+    """
+    values = np.array(current, dtype=np.float32)
+    try:
+        if isinstance(thresholds, Mapping):
+            for name, value in thresholds.items():
+                values[class_index(classes, name)] = value
+        else:
+            given = np.asarray(thresholds, dtype=np.float32)
+            if given.ndim and given.shape != values.shape:
+                raise ValueError(f"their shape is {given.shape}")
+            values[:] = given
+        if not np.isfinite(values).all():
+            raise ValueError("some are not finite")
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"thresholds are {reprlib.repr(thresholds)} ({error}), expected one number, {len(values)} "
+            "numbers, or numbers by class name"
+        ) from error
+    return values

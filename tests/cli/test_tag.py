@@ -25,7 +25,7 @@ def test_folder_goes_down_and_every_picture_gets_its_scores(run, photos):
 
 
 def test_scores_are_the_models_own(run, photos):
-    rows = jsonl(run("tag", photos / "1.png", *LABELS, "-f", "jsonl").stdout)
+    rows = jsonl(run("tag", photos / "1.png", *LABELS, "-f", "jsonl", "--precision", "float32").stdout)
     backbone = TinyBackbone(name="lite")
     backbone.logit_scale, backbone.logit_bias = 20.0, -4.0
     model = DualCoOp.zero_shot("lite", ["dog", "beach", "kite"], backbone=backbone)
@@ -34,7 +34,7 @@ def test_scores_are_the_models_own(run, photos):
 
 def test_backbone_without_a_bias_is_scored_by_both_templates(run, photos, monkeypatch):
     monkeypatch.setattr("dualcoop.backbones.lite.load_lite", lambda: TinyBackbone(name="clip"))
-    rows = jsonl(run("tag", photos / "1.png", *LABELS, "-f", "jsonl").stdout)
+    rows = jsonl(run("tag", photos / "1.png", *LABELS, "-f", "jsonl", "--precision", "float32").stdout)
     model = DualCoOp(TinyBackbone(), ["dog", "beach", "kite"], TemplateConfig())
     assert rows[0]["scores"] == pytest.approx(model.predict(photos / "1.png").scores, abs=1e-4)
 

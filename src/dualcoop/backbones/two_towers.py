@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.fingerprint import change_marks, fingerprint, numerics
+from dualcoop.backbones.inference import InferenceCopy
 from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.backbones.text import TextTower
 from dualcoop.backbones.tokens import PromptTokenizer
@@ -132,6 +133,7 @@ class TwoTowerBackbone(Backbone):
         self.context_start = tokenizer.context_start
         self.causal_text = text.causal_text
         self._fingerprint: tuple[list[float], str] | None = None
+        self._inference = InferenceCopy()
         self.freeze()
 
     def grid_size(self, image_size: int) -> tuple[int, int]:
@@ -145,14 +147,19 @@ class TwoTowerBackbone(Backbone):
         return SquashAndNormalise(size, self.mean, self.std, self.interpolation)
 
     def encode_regions(self, images: Tensor, *, global_region: bool = True) -> Tensor:
-        """Region features: (B, 3, S, S) to (B, R, D), L2-normalised; the global region at index 0."""
+        """Region features: (B, 3, S, S) to (B, R, D), float32, L2-normalised; the global region at index 0.
+
+        A frozen tower computes with BatchNorm folded, under `torch.autocast` in its precision.
+        """
         self._check(images)
-        return functional.normalize(self.image.regions(images, global_region=global_region), dim=-1)
+        tower = self._inference.of(self.image, images.device.type)
+        return functional.normalize(tower.regions(images, global_region=global_region).float(), dim=-1)
 
     def encode_pooled(self, images: Tensor) -> Tensor:
-        """Image features by the model's own pooling: (B, 3, S, S) to (B, D), L2-normalised."""
+        """Image features by the model's own pooling: (B, 3, S, S) to (B, D), float32, L2-normalised."""
         self._check(images)
-        return functional.normalize(self.image.pooled(images), dim=-1)
+        tower = self._inference.of(self.image, images.device.type)
+        return functional.normalize(tower.pooled(images).float(), dim=-1)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids, (M, context_length), on the backbone's device; too long texts raise BackboneError."""

@@ -8,6 +8,7 @@ from dualcoop import __version__
 from dualcoop.cli.demo import demo
 from dualcoop.cli.evaluate import evaluate
 from dualcoop.cli.explain import explain
+from dualcoop.cli.export import export
 from dualcoop.cli.group import CommandGroup
 from dualcoop.cli.info import info
 from dualcoop.cli.tag import tag
@@ -42,7 +43,7 @@ def options(
     """Recognise every label in an image when only a few labels are known."""
 
 
-for command in (tag, train, evaluate, explain, demo, info):
+for command in (tag, train, evaluate, explain, export, demo, info):
     app.command(no_args_is_help=command not in (demo, info))(command)
 
 

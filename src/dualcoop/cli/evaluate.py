@@ -11,8 +11,8 @@ from dualcoop.cli.data import load_data
 from dualcoop.cli.groups import grouped
 from dualcoop.cli.messages import count, say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
-from dualcoop.cli.models import is_model_folder, open_model
-from dualcoop.cli.options import BatchSize, ComputeOptions, DataOptions, Table
+from dualcoop.cli.models import is_backbone, open_model
+from dualcoop.cli.options import BatchSize, ComputeOptions, DataOptions, Table, Workers
 from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import DataError, ModelError
 
@@ -88,6 +88,7 @@ def evaluate(
     data: DataOptions,
     compute: ComputeOptions,
     batch_size: BatchSize = 32,
+    workers: Workers = None,
 ) -> None:
     """Measure a model on labelled images: mAP, precision, recall and F1, each named with its protocol.
 
@@ -100,7 +101,7 @@ def evaluate(
     part, columns = _matched(network, part, classes)
     if threshold is not None:
         network.set_thresholds(threshold)
-    report = _report(network, part, columns, compute, batch_size, strict=data.strict)
+    report = _report(network, part, columns, compute, batch_size, workers, strict=data.strict)
     kind = format_of(format, output)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -136,22 +137,11 @@ def _joined(parts: list["LabelledImages"]) -> "LabelledImages":
 
 def _open(model: str, part: "LabelledImages", classes: Classes, compute: ComputeOptions) -> "DualCoOp":
     """The trained model, or a zero-shot one for the data's classes when a backbone is named."""
-    if not is_model_folder(model) and not Path(model).expanduser().is_dir() and _is_backbone(model):
+    if is_backbone(model):
         say(f"zero-shot: hand-crafted prompts over {model}, nothing is trained")
         return open_model(None, part.classes, backbone=model, device=compute.device, image_size=compute.image_size)
     labels = part.classes if classes is Classes.table else None
     return open_model(model, labels, device=compute.device, image_size=compute.image_size)
-
-
-def _is_backbone(name: str) -> bool:
-    from dualcoop.backbones.names import LITE, split_tag
-    from dualcoop.backbones.registry import FILE_MARK, FILE_SUFFIXES
-
-    return (
-        name.casefold() == LITE
-        or Path(name).suffix in FILE_SUFFIXES
-        or split_tag(name.partition(FILE_MARK)[0]) is not None
-    )
 
 
 def _matched(
@@ -193,6 +183,7 @@ def _report(
     columns: "NDArray[np.int64]",
     compute: ComputeOptions,
     batch_size: int,
+    workers: int | None,
     *,
     strict: bool,
 ) -> "EvaluationReport":
@@ -207,7 +198,11 @@ def _report(
         progress_bar("evaluating", len(part)) as update,
     ):
         predictions = network.iter_predictions(
-            part.paths, batch_size, on_error="raise" if strict else "skip", progress=update
+            part.paths,
+            batch_size,
+            on_error="raise" if strict else "skip",
+            progress=update,
+            workers=workers,
         )
         for index, prediction in enumerate(predictions):
             if prediction.error is None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from dualcoop import __version__
 from dualcoop.cli.metrics import print_metrics
+from dualcoop.cli.models import is_exported
 from dualcoop.cli.progress import waiting
 
 CLASSES_SHOWN = 20
@@ -19,13 +20,15 @@ CLASSES_SHOWN = 20
 
 def info(
     model: Annotated[
-        str | None, typer.Argument(help="Folder of a trained model to describe instead.", show_default=False)
+        str | None,
+        typer.Argument(help="Folder of a trained model, or an exported file, to describe instead.", show_default=False),
     ] = None,
 ) -> None:
     """Show versions, devices and backbones; or what a trained model's folder holds."""
     console = Console()
     if model is not None:
-        _describe_model(Path(model).expanduser(), console)
+        describe = _describe_exported if is_exported(model) else _describe_model
+        describe(Path(model).expanduser(), console)
         return
     with waiting("looking around"):
         devices, precision = _devices()
@@ -66,23 +69,11 @@ def _devices() -> tuple[dict[str, str], str]:
         devices[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU"
-    from dualcoop.devices import resolve_device
+    from dualcoop.devices import fast_bfloat16, resolve_device
 
     chosen = resolve_device("auto")
     devices["--device auto"] = str(chosen)
-    return devices, _bfloat16(chosen.type)
-
-
-def _bfloat16(kind: str) -> str:
-    import torch
-
-    if kind == "cuda":
-        return "fast" if torch.cuda.is_bf16_supported(including_emulation=False) else "emulated, slow"
-    if kind == "cpu":
-        # Private, but the only name torch has for it; absent on some builds.
-        native = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-        return "fast" if native is not None and native() else "works, without a gain on this processor"
-    return "depends on the operating system"
+    return devices, "fast" if fast_bfloat16(chosen) else "without a gain on this hardware"
 
 
 def _backbones() -> dict[str, str]:
@@ -126,8 +117,6 @@ def _describe_model(folder: Path, console: Console) -> None:
     if not folder.is_dir():
         folder = find_model(str(folder))
     config = read_config(folder)
-    names = ", ".join(config.classes[:CLASSES_SHOWN])
-    more = len(config.classes) - CLASSES_SHOWN
     training = config.training_record.get("training", {})
     _print(
         str(folder),
@@ -135,7 +124,7 @@ def _describe_model(folder: Path, console: Console) -> None:
             "saved by": f"dualcoop {config.dualcoop_version}",
             "backbone": f"{backbone_title(config.backbone_name)}{', fine-tuned' if config.finetuned else ''}",
             "fingerprint": config.backbone_fingerprint,
-            "classes": f"{len(config.classes)}: {names}" + (f" and {more} more" if more > 0 else ""),
+            "classes": _some(config.classes),
             "prompts": _short(config.prompts.to_dict()),
             "head": f"{config.aggregation}, spatial scale {config.spatial_scale:g}, logit scale "
             f"{config.logit_scale:g}, logit bias {config.logit_bias:g}",
@@ -151,6 +140,31 @@ def _describe_model(folder: Path, console: Console) -> None:
     )
     for name, report in config.training_record.get("metrics", {}).items():
         print_metrics(report, title=name, console=console)
+
+
+def _describe_exported(file: Path, console: Console) -> None:
+    from dualcoop.export.tagger import OnnxTagger
+
+    found = OnnxTagger(file).description
+    _print(
+        str(file),
+        {
+            "written by": f"dualcoop {found.dualcoop_version}",
+            "size": _size(file),
+            "backbone": f"{found.backbone}{', fine-tuned' if found.finetuned else ''}",
+            "fingerprint": found.backbone_fingerprint,
+            "classes": _some(found.classes),
+            "head": found.aggregation,
+            "image size": f"{found.image_size} pixels, {found.interpolation}",
+            "precision": found.precision,
+        },
+        console,
+    )
+
+
+def _some(classes: Sequence[str]) -> str:
+    more = len(classes) - CLASSES_SHOWN
+    return f"{len(classes)}: {', '.join(classes[:CLASSES_SHOWN])}" + (f" and {more} more" if more > 0 else "")
 
 
 def _short(values: dict[str, Any]) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualcoop.cli.options import ComputeOptions, Precision
 from dualcoop.cli.progress import waiting
 from dualcoop.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dualcoop.export.tagger import OnnxTagger
     from dualcoop.model import DualCoOp
 
 DEFAULT_BACKBONE = "lite"
@@ -34,6 +36,10 @@ def open_model(
         ConfigError: when there is neither a model nor a label.
         ModelError, BackboneError: when the model or its backbone cannot be loaded.
     """
+    if model is not None and is_exported(model):
+        raise ConfigError(
+            f"{model}: this is an exported file, which only `dualcoop tag` takes. Give the model that it was made of."
+        )
     if model is None and not labels:
         raise ConfigError(
             'say what to look for: --labels "dog, beach, surfboard", --labels @words.txt with one label a line, '
@@ -55,8 +61,48 @@ def open_model(
         return trained.with_classes(labels) if labels else trained
 
 
-def is_model_folder(name: str) -> bool:
-    """Whether this is the folder of a saved model."""
-    from dualcoop.saved_config import is_saved_model
+def is_backbone(name: str) -> bool:
+    """Whether this names a backbone rather than a trained model."""
+    if Path(name).expanduser().is_dir():
+        return False
+    from dualcoop.backbones.names import LITE, split_tag
+    from dualcoop.backbones.registry import FILE_MARK, FILE_SUFFIXES
 
-    return is_saved_model(Path(name).expanduser())
+    return (
+        name.casefold() == LITE
+        or Path(name).suffix in FILE_SUFFIXES
+        or split_tag(name.partition(FILE_MARK)[0]) is not None
+    )
+
+
+def is_exported(name: str) -> bool:
+    """Whether this names a file that `dualcoop export` wrote."""
+    from dualcoop.export.tagger import is_exported
+
+    return is_exported(name)
+
+
+def open_exported(file: str, labels: Sequence[str] | None, compute: ComputeOptions) -> "OnnxTagger":
+    """A file that `dualcoop export` wrote, without torch.
+
+    Raises:
+        ConfigError: for labels or an image size, which were settled when it was written, or a missing package.
+        ModelError: when the file cannot be used.
+    """
+    if labels:
+        raise ConfigError(
+            f"{file}: the labels of an exported file are settled. Leave --labels out, or write another file with "
+            "`dualcoop export MODEL --labels ...`"
+        )
+    with waiting(f"loading {file}"):
+        from dualcoop.export.tagger import OnnxTagger
+
+        # What the file computes in unless asked otherwise is float32, or its own 8 bits.
+        precision = "bfloat16" if compute.precision is Precision.bfloat16 else "float32"
+        tagger = OnnxTagger(file, device=compute.device, precision=precision)
+    if compute.image_size not in (None, tagger.image_size):
+        raise ConfigError(
+            f"{file} takes images of {tagger.image_size} pixels. Leave --image-size out, or write another file with "
+            "`dualcoop export MODEL --image-size ...`"
+        )
+    return tagger

@@ -14,6 +14,7 @@ DATA = "Data"
 class Precision(str, Enum):
     """Numbers in which the encoders compute."""
 
+    auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
 
@@ -70,6 +71,16 @@ Backbone = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images encoded at once.", rich_help_panel=COMPUTING)]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Threads that read images while others are encoded; by default one for each core, at most 8.",
+        rich_help_panel=COMPUTING,
+        show_default=False,
+    ),
+]
+PRECISION_HELP = "Of the encoders; bfloat16 is faster on recent hardware, auto takes it where it is."
 Table = Annotated[
     Path,
     typer.Argument(
@@ -77,6 +88,24 @@ Table = Annotated[
         show_default=False,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What to look for."""
+
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            "-l",
+            help='What to look for: "dog, beach, surfboard", or @words.txt with one label a line.',
+            show_default=False,
+        ),
+    ] = None
+    labels_file: Annotated[
+        Path | None, typer.Option(help="The same as --labels @FILE.", metavar="FILE", show_default=False)
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +118,7 @@ class ComputeOptions:
     ] = "auto"
     precision: Annotated[
         Precision,
-        typer.Option(help="Of the encoders; bfloat16 is faster on recent hardware.", rich_help_panel=COMPUTING),
+        typer.Option(help=PRECISION_HELP, rich_help_panel=COMPUTING),
     ] = Precision.float32
     image_size: Annotated[
         int | None,
@@ -100,6 +129,13 @@ class ComputeOptions:
             show_default=False,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class TaggingOptions(ComputeOptions):
+    """Where and how to compute when nothing is measured or learned: as fast as the hardware allows."""
+
+    precision: Annotated[Precision, typer.Option(help=PRECISION_HELP, rich_help_panel=COMPUTING)] = Precision.auto
 
 
 @dataclass(frozen=True)

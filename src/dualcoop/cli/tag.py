@@ -1,6 +1,7 @@
 """`dualcoop tag`: labels for any number of images, with a trained model or with nothing but words."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,14 +13,18 @@ from dualcoop.cli.compute import autocast
 from dualcoop.cli.groups import grouped
 from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import count, duration, say, stderr_console, warn
-from dualcoop.cli.models import DEFAULT_BACKBONE, open_model
-from dualcoop.cli.options import Backbone, BatchSize, ComputeOptions, Model
+from dualcoop.cli.models import DEFAULT_BACKBONE, is_exported, open_exported, open_model
+from dualcoop.cli.options import Backbone, BatchSize, LabelOptions, TaggingOptions, Workers
 from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
-from dualcoop.cli.progress import Update, progress_bar
+from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dualcoop.export.tagger import OnnxTagger
     from dualcoop.model import DualCoOp
+    from dualcoop.prediction import Prediction
 
 OUTPUT = "Output"
 
@@ -37,24 +42,6 @@ class Tally:
     tagged: int = 0
     skipped: int = 0
     before: int = 0
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """What to look for."""
-
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels",
-            "-l",
-            help='What to look for: "dog, beach, surfboard", or @words.txt with one label a line.',
-            show_default=False,
-        ),
-    ] = None
-    labels_file: Annotated[
-        Path | None, typer.Option(help="The same as --labels @FILE.", metavar="FILE", show_default=False)
-    ] = None
 
 
 @dataclass(frozen=True)
@@ -107,24 +94,33 @@ def tag(
         typer.Argument(metavar="PATHS...", help="Images, folders (with all below them) and globs.", show_default=False),
     ],
     label: LabelOptions,
-    model: Model = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A trained model: its folder, owner/name on the hub, or an .onnx file that `export` wrote.",
+            show_default=False,
+        ),
+    ] = None,
     backbone: Backbone = DEFAULT_BACKBONE,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
     *,
     out: OutputOptions,
-    compute: ComputeOptions,
+    compute: TaggingOptions,
     batch_size: BatchSize = 32,
+    workers: Workers = None,
 ) -> None:
     """Name what is in images.
 
-    With `--labels` nothing is trained: any words will do. With `--model` a trained model gives its
-    labels; both together carry shared prompts over to other words.
+    With `--labels` nothing is trained: any words will do. With `--model` a trained model, or a file that `export`
+    wrote, gives its labels; `--labels` beside a trained model carry shared prompts over to other words.
     """
     kind = chosen_format(out.format, out.output)
     check_output(out.output, kind, resume=out.resume, overwrite=out.overwrite)
     names = read_labels(label.labels, label.labels_file)
     images = _find(paths, strict)
-    network = open_model(model, names, backbone=backbone, device=compute.device, image_size=compute.image_size)
+    network, computing = _open(model, names, backbone, compute)
     if out.threshold is not None:
         network.set_thresholds(out.threshold)
     top = None if out.all_scores else out.top
@@ -139,7 +135,7 @@ def tag(
     start = time.perf_counter()
     try:
         with (
-            autocast(network.device, compute.precision),
+            computing,
             progress_bar("tagging", len(remaining), console=display) as update,
             open_writer(
                 out.output,
@@ -151,13 +147,30 @@ def tag(
                 resume=out.resume,
             ) as writer,
         ):
-            _tag(network, remaining, writer, tally, batch_size, strict, update)
+            predictions = network.iter_predictions(
+                remaining,
+                batch_size,
+                on_error="raise" if strict else "skip",
+                progress=update,
+                workers=workers,
+            )
+            _write(predictions, writer, tally)
     except KeyboardInterrupt:
         _say_stopped(tally, len(remaining), out.output, kind)
         raise
     _say_done(tally, time.perf_counter() - start, out.output)
     if tally.skipped and not tally.tagged and not tally.before:
         raise DataError("no image could be read.")
+
+
+def _open(
+    model: str | None, labels: list[str] | None, backbone: str, compute: TaggingOptions
+) -> tuple["DualCoOp | OnnxTagger", AbstractContextManager[object]]:
+    """The model, and the context to compute in; an exported file brings its own."""
+    if model is not None and is_exported(model):
+        return open_exported(model, labels, compute), nullcontext()
+    network = open_model(model, labels, backbone=backbone, device=compute.device, image_size=compute.image_size)
+    return network, autocast(network.device, compute.precision)
 
 
 def _find(paths: list[str], strict: bool) -> list[Path]:
@@ -173,17 +186,8 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
     return found.paths
 
 
-def _tag(
-    network: "DualCoOp",
-    images: list[Path],
-    writer: RowWriter,
-    tally: Tally,
-    batch_size: int,
-    strict: bool,
-    update: Update,
-) -> None:
-    on_error = "raise" if strict else "skip"
-    for prediction in network.iter_predictions(images, batch_size, on_error=on_error, progress=update):
+def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally) -> None:
+    for prediction in predictions:
         if prediction.error is None:
             writer.write(prediction)
             tally.tagged += 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dualcoop.cli.compute import resolved
 from dualcoop.cli.groups import given, plain_value
 from dualcoop.cli.messages import count
 from dualcoop.cli.options import ComputeOptions
@@ -96,6 +97,7 @@ def training_arguments(
     strict: bool,
 ) -> "TrainingArguments":
     """The recipe's arguments with what was given in their place."""
+    from dualcoop.devices import resolve_device
     from dualcoop.training import TrainingArguments
 
     recipes: dict[Recipe, Callable[[], TrainingArguments]] = {
@@ -108,7 +110,7 @@ def training_arguments(
     return replace(
         recipes[recipe](),
         **changes,
-        precision=compute.precision.value,
+        precision=resolved(resolve_device(compute.device), compute.precision).value,
         output_dir=out.output,
         resume=out.resume,
         strict=strict,

@@ -5,12 +5,12 @@ from dataclasses import fields
 from typing import Any
 
 from dualcoop.backbones.base import Backbone
+from dualcoop.class_names import ClassDifferences, checked_classes, normalise_name, some_names
 from dualcoop.errors import ConfigError
 from dualcoop.prompts.config import PromptConfig
 from dualcoop.prompts.kept import KeptText, merged_text_features
 from dualcoop.prompts.layout import PromptLayout, TextFeatures
 from dualcoop.prompts.learner import PromptLearner
-from dualcoop.prompts.names import ClassDifferences, checked_classes, normalise_name, some_names
 from dualcoop.prompts.templates import TemplateConfig, TemplatePrompts
 
 __all__ = [

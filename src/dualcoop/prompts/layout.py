@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
+from dualcoop.class_names import normalise_name
 from dualcoop.errors import BackboneError, ConfigError
-from dualcoop.prompts.names import normalise_name
 
 PLACEHOLDER = "X"
 

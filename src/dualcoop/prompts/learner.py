@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dualcoop.backbones.base import Backbone
+from dualcoop.class_names import normalise_name
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.prompts.config import DEFAULT_TOKENS, PromptConfig
 from dualcoop.prompts.layout import PromptLayout, TextFeatures, phrase_embeddings
-from dualcoop.prompts.names import normalise_name
 
 POLARITIES = ("positive", "negative")
 

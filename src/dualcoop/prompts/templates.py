@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dualcoop.backbones.base import Backbone
+from dualcoop.class_names import normalise_name
 from dualcoop.errors import ConfigError
 from dualcoop.prompts.layout import TextFeatures, tokenize_prompts, used_length
-from dualcoop.prompts.names import normalise_name
 
 
 @dataclass(frozen=True)

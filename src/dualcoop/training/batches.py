@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from dualcoop.data.labels import LabelledImages
-from dualcoop.model import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.pictures import open_picture
+from dualcoop.pictures import picture_batches
+from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.training.augmentation import RandomNumbers, augmented
 from dualcoop.training.features import RegionFeatures, encode
 
@@ -91,8 +91,13 @@ class EncodedAnew:
             DataError: for an image that can no longer be read.
         """
         draft = DRAFT_OVERSAMPLING * self._model.image_size
+        paths = [self._paths[row] for row in rows]
         with self._random.drawn():
-            pixels = torch.stack([self._transform(open_picture(self._paths[row], draft_size=draft)) for row in rows])
+            (batch,) = picture_batches(
+                paths, self._transform, batch_size=len(paths), draft_size=draft, in_order=True
+            )
+        pixels = batch.pixels
+        assert pixels is not None
         if not self._finetune:
             return encode(self._model, pixels, self._precision)
         low = self._precision == "bfloat16"

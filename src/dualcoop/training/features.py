@@ -14,9 +14,9 @@ from torch import Tensor
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.errors import DataError
-from dualcoop.model import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.pictures import picture_batches
+from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.training.augmentation import RandomNumbers, Transform, augmented
 
 Progress = Callable[[int, int], None]
@@ -114,6 +114,8 @@ def encode_images_once(
     random = RandomNumbers(seed)
 
     def all_views(image: Image.Image) -> Tensor:
+        if views == 1:
+            return plain(image)[None]
         with random.drawn():
             return torch.stack([plain(image), *(other(image) for _ in range(views - 1))])
 
@@ -122,7 +124,7 @@ def encode_images_once(
     problems: list[Problem] = []
     done = 0
     at_once = max(1, READ_AT_ONCE // views)
-    for pixels, rows, unread in _read(data, model.image_size, all_views, at_once, strict):
+    for pixels, rows, unread in _read(data, model.image_size, all_views, at_once, strict, views > 1):
         problems += unread
         if pixels is not None:
             features = encode(model, pixels.flatten(0, 1), precision)
@@ -154,7 +156,7 @@ def readable_images(
     """
     kept: list[int] = []
     problems: list[Problem] = []
-    for _, rows, unread in _read(data, image_size, lambda image: torch.empty(0), READ_AT_ONCE, strict):
+    for _, rows, unread in _read(data, image_size, lambda image: torch.empty(3, 0, 0), READ_AT_ONCE, strict):
         kept += rows
         problems += unread
     return np.array(kept, dtype=int), tuple(problems)
@@ -169,7 +171,12 @@ def encode(model: DualCoOpNetwork, pixels: Tensor, precision: str) -> Tensor:
 
 
 def _read(
-    data: LabelledImages, image_size: int, transform: Transform, at_once: int, strict: bool
+    data: LabelledImages,
+    image_size: int,
+    transform: Transform,
+    at_once: int,
+    strict: bool,
+    in_order: bool = False,
 ) -> Iterator[tuple[Tensor | None, list[int], list[Problem]]]:
     """Transformed pictures batch by batch, the indices of those that could be read, and the others."""
     start = 0
@@ -179,6 +186,7 @@ def _read(
         batch_size=at_once,
         on_error="raise" if strict else "skip",
         draft_size=DRAFT_OVERSAMPLING * image_size,
+        in_order=in_order,
     ):
         errors = dict(enumerate(batch.errors, start))
         rows = [index for index, error in errors.items() if error is None]

@@ -1,9 +1,10 @@
-"""Class names: how they stand in a prompt, what makes a list of them valid, and how two lists differ."""
+"""Class names: how they stand in a prompt, what makes a list of them valid, where one stands, how two lists differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
-from dualcoop.errors import ConfigError
+from dualcoop.errors import ConfigError, ModelError
 
 SHOWN_NAMES = 10
 
@@ -34,6 +35,22 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
             same = "twice" if first == name else f"as {first!r} and {name!r}, which make the same prompt"
             raise ConfigError(f"class {normalise_name(name)!r} is given {same}; every class needs a name of its own")
     return names
+
+
+def class_index(classes: Sequence[str], label: str) -> int:
+    """Position of a class; underscores and white space do not matter.
+
+    Raises:
+        ModelError: for a label that is none of the classes, with the nearest names.
+    """
+    names = [normalise_name(name) for name in classes]
+    wanted = normalise_name(label)
+    if wanted in names:
+        return names.index(wanted)
+    near = get_close_matches(wanted, names, n=3) or names[:3]
+    raise ModelError(
+        f"{label!r} is none of the model's {len(names)} classes; near it are {', '.join(map(repr, near))}"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""Towers with BatchNorm folded, against the same towers as they are."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from backbones.tiny_models import CONFIGS, pictures, tiny_backbone
+from dualcoop.backbones.inference import InferenceCopy, folded
+from dualcoop.backbones.two_towers import TwoTowerBackbone
+
+
+@pytest.fixture(params=CONFIGS)
+def backbone(request: pytest.FixtureRequest) -> TwoTowerBackbone:
+    return tiny_backbone(request.param)
+
+
+@pytest.fixture
+def resnet() -> TwoTowerBackbone:
+    return tiny_backbone("clip_resnet")
+
+
+def unfolded_regions(backbone: TwoTowerBackbone, images: torch.Tensor) -> torch.Tensor:
+    return normalize(backbone.image.regions(images, global_region=True), dim=-1)
+
+
+def test_folded_regions_equal_those_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:
+    images = pictures()
+    expected = unfolded_regions(backbone, images)
+    torch.testing.assert_close(backbone.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_folded_pooling_equals_that_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:
+    images = pictures()
+    expected = normalize(backbone.image.pooled(images), dim=-1)
+    torch.testing.assert_close(backbone.encode_pooled(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_the_pixels_equal_those_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:
+    weights = torch.randn(2, 1, backbone.embed_dim, generator=torch.Generator().manual_seed(3))
+    gradients = []
+    for encode in (backbone.encode_regions, lambda images: unfolded_regions(backbone, images)):
+        images = pictures().requires_grad_()
+        (encode(images) * weights).sum().backward()
+        assert images.grad is not None
+        gradients.append(images.grad)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_no_batch_norm_is_left_behind_a_convolution(resnet: TwoTowerBackbone) -> None:
+    assert any(isinstance(module, nn.BatchNorm2d) for module in resnet.image.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded(resnet.image).modules())
+
+
+def test_tensors_that_stay_the_same_are_shared(resnet: TwoTowerBackbone) -> None:
+    twin = folded(resnet.image)
+    assert twin.visual.attnpool.positional_embedding is resnet.image.visual.attnpool.positional_embedding
+
+
+def test_autocast_stays_near_float32_and_gives_float32(backbone: TwoTowerBackbone) -> None:
+    images = pictures()
+    expected = unfolded_regions(backbone, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = backbone.encode_regions(images)
+    assert found.dtype == torch.float32
+    assert float((found * expected).sum(-1).min()) > 0.99
+
+
+def test_fingerprint_state_and_parameters_are_those_of_the_unfolded_tower(resnet: TwoTowerBackbone) -> None:
+    before, names = resnet.fingerprint(), list(resnet.state_dict())
+    resnet.encode_regions(pictures())
+    assert list(resnet.state_dict()) == names
+    assert resnet.fingerprint() == before
+
+
+def test_a_changed_tensor_is_folded_anew(resnet: TwoTowerBackbone) -> None:
+    images = pictures()
+    before = resnet.encode_regions(images)
+    with torch.no_grad():
+        resnet.image.visual.bn1.running_mean.add_(0.5)
+    after = resnet.encode_regions(images)
+    assert not torch.allclose(after, before, atol=1e-3)
+    torch.testing.assert_close(after, unfolded_regions(resnet, images), rtol=1e-4, atol=1e-5)
+
+
+def test_the_copy_is_made_once(resnet: TwoTowerBackbone) -> None:
+    keeper = InferenceCopy()
+    assert keeper.of(resnet.image, "cpu") is keeper.of(resnet.image, "cpu")
+
+
+def test_a_learnable_tower_is_used_as_it_is(resnet: TwoTowerBackbone) -> None:
+    resnet.encode_regions(pictures())
+    weight = resnet.image.visual.layer1[0].conv1.weight.requires_grad_()
+    resnet.encode_regions(pictures())[..., 0].sum().backward()
+    assert weight.grad is not None
+
+
+def test_values_learned_behind_the_version_counters_back_are_seen(resnet: TwoTowerBackbone) -> None:
+    """As a fused optimizer writes them: between a frozen use before and one after."""
+    images = pictures()
+    resnet.encode_regions(images)
+    weight = resnet.image.visual.layer1[0].conv1.weight.requires_grad_()
+    resnet.encode_regions(images)
+    weight.data.mul_(2)
+    weight.requires_grad_(False)
+    torch.testing.assert_close(
+        resnet.encode_regions(images), unfolded_regions(resnet, images), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda keeper: pickle.loads(pickle.dumps(keeper))])
+def test_copies_of_the_owner_start_without_one(resnet: TwoTowerBackbone, duplicate) -> None:
+    keeper = InferenceCopy()
+    keeper.of(resnet.image, "cpu")
+    assert duplicate(keeper)._kept is None
+
+
+def test_a_copy_made_in_inference_mode_serves_where_gradients_are_wanted(resnet: TwoTowerBackbone) -> None:
+    with torch.inference_mode():
+        resnet.encode_regions(pictures())
+    images = pictures().requires_grad_()
+    resnet.encode_regions(images).sum().backward()
+    assert images.grad is not None
