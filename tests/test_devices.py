@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dualcoop.devices import place_backbone, resolve_device
+from dualcoop.devices import fast_bfloat16, place_backbone, resolve_device
 from dualcoop.errors import ConfigError
 from tiny import TinyBackbone
 
@@ -27,3 +27,20 @@ def test_given_backbone_stays_where_it_is():
     backbone = TinyBackbone()
     assert place_backbone("anything", backbone) is backbone
     assert place_backbone("anything", backbone, "cpu") is backbone
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_fast_on_an_x86_cpu_that_multiplies_it(monkeypatch, native):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    assert fast_bfloat16(torch.device("cpu")) is native
+
+
+def test_bfloat16_is_not_fast_where_torch_cannot_tell(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert not fast_bfloat16(torch.device("cpu"))
+
+
+def test_bfloat16_is_not_fast_on_other_devices():
+    assert not fast_bfloat16(torch.device("mps"))

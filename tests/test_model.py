@@ -251,3 +251,15 @@ def test_new_names_keep_everything_else_of_the_model():
     assert other.backbone_fingerprint() == model.backbone_fingerprint()
     assert other.training_record == model.training_record
     assert other.training_record["training"] is not model.training_record["training"]
+
+
+def test_the_head_computes_in_float32_under_autocast(model, photos):
+    with torch.autocast("cpu", torch.bfloat16):
+        regions = model.encode_images(photos)
+        scores = model.predict_proba(photos)
+    expected = probabilities(model.logits_from_regions(regions.float())).detach().numpy()
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_scores_do_not_depend_on_the_number_of_reading_threads(model, photos):
+    assert model.predict(photos, 2, workers=1) == model.predict(photos, 2, workers=4)
