@@ -20,8 +20,8 @@ __all__ = [
     "Shard",
     "check",
     "clear",
-    "contents",
     "content_digests",
+    "contents",
     "default_folder",
     "view_key",
 ]

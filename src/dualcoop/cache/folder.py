@@ -1,7 +1,7 @@
 """The cache as a whole: one folder, a subfolder for each encoding, a limit on its size.
 
-    FOLDER/lite-1f0c2a.../encoding.json       what the shards beside it are features of
-    FOLDER/lite-1f0c2a.../5b6e....regions     a shard; its time of change is when it was last used
+FOLDER/lite-1f0c2a.../encoding.json says what the shards beside it, 5b6e....regions and others, are features of. A
+shard's time of change is when it was last used.
 """
 
 import json

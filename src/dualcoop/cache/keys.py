@@ -22,7 +22,9 @@ READERS = 4
 
 @dataclass(frozen=True)
 class Encoding:
-    """Everything besides the picture that decides its features. The device is none of it: devices agree but for rounding.
+    """Everything besides the picture that decides its features.
+
+    The device is none of it: devices agree but for rounding.
 
     Attributes:
         backbone: its name, for people.

@@ -8,7 +8,8 @@ Rows follow one another, so what is left of a file that was cut off is still who
 import os
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -173,17 +174,25 @@ class Shard:
         The file is read, not the map, so that checking does not fill memory with pages of it.
         """
         unknown = np.unique(rows[~self._known_sound[rows]])
-        if len(unknown):
-            try:
-                with self.path.open("rb") as file:
-                    for row in unknown.tolist():
-                        file.seek(self._offset + row * self.layout.row_bytes)
-                        found = checksum(self.entries[row], file.read(self.layout.row_bytes))
-                        self._known_sound[row] = found == self.entries["checksum"][row]
-            # Removed by another process, or a bad disk: such rows count as lost.
-            except OSError:
-                pass
+        # A bad disk: what cannot be read counts as lost.
+        with suppress(OSError):
+            for row, content in zip(unknown.tolist(), self._contents(unknown), strict=True):
+                self._known_sound[row] = checksum(self.entries[row], content) == self.entries["checksum"][row]
         return self._known_sound[rows]
+
+    def _contents(self, rows: np.ndarray) -> Iterator[bytes]:
+        """Regions of rows as they are stored."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            # Removed by another process; the map still has it.
+            values = self.regions.values if isinstance(self.regions, QuantisedRegions) else self.regions
+            yield from (values[row].tobytes() for row in rows)
+            return
+        with file:
+            for row in rows.tolist():
+                file.seek(self._offset + row * self.layout.row_bytes)
+                yield file.read(self.layout.row_bytes)
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -55,8 +55,8 @@ def check(
     with progress_bar("checking", unit="shard") as update:
         found = check_all(place, repair=repair, progress=update)
     for damage in found:
-        lost = "nothing of it can be used" if damage.lost is None else f"{damage.rows} views are whole, {damage.lost} not"
-        warn(f"{damage.path}: {damage.reason}; {lost}.")
+        usable = f"{damage.rows} views are whole, {damage.lost} not"
+        warn(f"{damage.path}: {damage.reason}; {'nothing of it can be used' if damage.lost is None else usable}.")
     if not found:
         say(f"{place}: everything is whole")
     elif repair:
@@ -107,7 +107,7 @@ def _table(found: "Sequence[Contents]") -> Table:
             what = [
                 encoding.backbone,
                 f"{encoding.image_size} px",
-                f"{encoding.regions} x {encoding.dimensions}" + (" (attention)" if encoding.pooling == "attention" else ""),
+                f"{encoding.regions} x {encoding.dimensions}",
                 f"{encoding.precision}, {encoding.stored}",
             ]
         table.add_row(*what, f"{each.rows:,}", f"{each.shards:,}", _size(each.size), _ago(each.used))
