@@ -56,7 +56,13 @@ def rows_of(regions: Regions, rows: np.ndarray) -> Regions:
 
 def quantise(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values, int8 (n, R, D), and scales, float32 (n, R), of regions (n, R, D)."""
-    regions = regions.astype(np.float32)
-    scales = np.abs(regions).max(axis=-1) / np.float32(LARGEST)
-    divisors = np.where(scales > 0, scales, np.float32(1))
-    return np.rint(regions / divisors[..., None]).astype(np.int8), scales
+    values = np.empty(regions.shape, dtype=np.int8)
+    scales = np.empty(regions.shape[:2], dtype=np.float32)
+    # One image at a time stays within the processor's cache.
+    for image, image_values, image_scales in zip(regions, values, scales, strict=True):
+        divided = image.astype(np.float32)
+        image_scales[:] = np.maximum(divided.max(axis=-1), -divided.min(axis=-1)) / np.float32(LARGEST)
+        divided /= np.where(image_scales > 0, image_scales, np.float32(1))[:, None]
+        np.rint(divided, out=divided)
+        image_values[:] = divided
+    return values, scales

@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from dualcoop.cache.quantised import QuantisedRegions, Regions, quantise
 
 KEY_BYTES = 32
-STORED_DTYPES = {"float16": np.dtype("<f2"), "int8": np.dtype("i1")}
+STORED_DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "int8": np.dtype("i1")}
 SUFFIX, UNFINISHED_SUFFIX = ".regions", ".unfinished"
 
 
@@ -77,7 +77,7 @@ def write_shard(folder: Path, layout: Layout, keys: Sequence[bytes], regions: Re
     else:
         values = regions
     values = np.ascontiguousarray(values, dtype=STORED_DTYPES[layout.stored])
-    entries["checksum"] = [checksum(entry, row) for entry, row in zip(entries, values, strict=True)]
+    entries["checksum"] = [checksum(entry, row.tobytes()) for entry, row in zip(entries, values, strict=True)]
     name = uuid.uuid4().hex
     unfinished, final = folder / f"{name}{UNFINISHED_SUFFIX}", folder / f"{name}{SUFFIX}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def write_shard(folder: Path, layout: Layout, keys: Sequence[bytes], regions: Re
     return final
 
 
-def checksum(entry: np.void, regions: np.ndarray | bytes) -> int:
+def checksum(entry: np.void, regions: bytes) -> int:
     """CRC-32 of a row: its key, its scales where it has them, and its regions."""
     scales = entry["scales"].tobytes() if "scales" in (entry.dtype.names or ()) else b""
     return zlib.crc32(regions, zlib.crc32(entry["key"].tobytes() + scales))

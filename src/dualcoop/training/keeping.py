@@ -126,8 +126,8 @@ class Keeper:
         self._blocks = [*located.shards]
         self._block, self._row = located.shard.reshape(self._block.shape), located.row.reshape(self._row.shape)
 
-    def put(self, images: Sequence[int], views: Sequence[int], features: Tensor) -> None:
-        """Take in features (i, v, R, D) of some images in some views, all of which are missing.
+    def put(self, images: np.ndarray, views: Sequence[int], features: Tensor) -> None:
+        """Take in features (i, v, R, D) of the images at these indices in some views, all of which are missing.
 
         Raises:
             DataError: when the cache cannot be written to.
@@ -136,10 +136,10 @@ class Keeper:
         features = features.half() if self._stored == "float16" else features.float()
         regions = features.flatten(0, 1).cpu().numpy()
         if self._store is None:
-            self._own[self._row[np.ix_(images, views)].ravel()] = regions
+            self._own[self._row[images][:, views].ravel()] = regions
             return
         width = self._block.shape[1]
-        keys = [self._keys[image * width + view] for image in images for view in views]
+        keys = [self._keys[image * width + view] for image in images.tolist() for view in views]
         try:
             self._store.append(keys, regions)
         except OSError as error:
