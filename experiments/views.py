@@ -67,9 +67,7 @@ VARIANTS = {
 
 def main() -> None:
     """Run what is missing, and show what there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_ROOT, help="folder with coco663 and corel5k")
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--cache", type=Path, default=None, help="by default runs/features below --output")
@@ -114,16 +112,12 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("data", "images", "variant", "known_fraction", "seed", "epochs"))
 
 
-def measure(
-    backbone: Backbone, images: LabelledImages, run: dict[str, Any], cache: FeatureCache
-) -> dict[str, Any]:
+def measure(backbone: Backbone, images: LabelledImages, run: dict[str, Any], cache: FeatureCache) -> dict[str, Any]:
     """Train on four fifths of the images with the labels that the mask leaves, and judge on the others with all."""
     variant, seed = VARIANTS[run["variant"]], run["seed"]
     fit, valid = hold_out_images(images, round(VALID_SHARE * len(images)), seed)
     mask = partial_label_mask(fit, run["known_fraction"], seed)
-    model = DualCoOp(
-        backbone, images.classes, replace(CLASS_SPECIFIC, seed=seed), image_size=IMAGE_SIZES[run["data"]]
-    )
+    model = DualCoOp(backbone, images.classes, replace(CLASS_SPECIFIC, seed=seed), image_size=IMAGE_SIZES[run["data"]])
     arguments = replace(
         ARGUMENTS,
         views=variant.views,

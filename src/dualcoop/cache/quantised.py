@@ -37,7 +37,9 @@ class QuantisedRegions:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         """What the same index gives on (n, R, D), which must leave the last dimension whole."""
-        return self.values[index] * self.scales[index][..., None]
+        regions = self.values[index].astype(np.float32)
+        regions *= self.scales[index][..., None]
+        return regions
 
     def __setitem__(self, rows: Any, regions: np.ndarray) -> None:
         self.values[rows], self.scales[rows] = quantise(regions)

@@ -101,6 +101,8 @@ class RegionFeatures:
         """Some values of each row, (b, *shape), float16 or float32: what `index` of the row finds in its block."""
         block, row = self._block[rows, views], self._row[rows, views]
         used = np.unique(block)
+        if len(used) == 1:
+            return np.asarray(self._blocks[used[0]][index(row)])
         kind = np.result_type(np.float16, *(self._blocks[each].dtype for each in used))
         found = np.empty((len(block), *shape), dtype=kind)
         for each in used:
