@@ -112,7 +112,7 @@ class Views:
 
     def pixels(self, image: Image.Image, views: Sequence[int]) -> Tensor:
         """Some views of an RGB picture, (v, 3, S, S)."""
-        content = hashlib.sha256(image.tobytes()).digest()
+        content = hashlib.sha256(image.tobytes()).digest() if any(views) else b""
         return torch.stack([self._view(image, view, content) for view in views])
 
     def _view(self, image: Image.Image, view: int, content: bytes) -> Tensor:

@@ -152,8 +152,11 @@ def encode_images_once(
     """
     picture_views = Views(model.backbone.preprocess(model.image_size), augmentation, model.image_size, seed)
     names = [picture_views.name(view) for view in range(views)]
-    keeper = Keeper(model, data.paths, names, precision=precision, stored=stored, cache=cache, folder=folder)
     total = len(data) * views
+    if progress is not None and cache is not None:
+        # Reading all files to know their content takes a moment.
+        progress(0, total)
+    keeper = Keeper(model, data.paths, names, precision=precision, stored=stored, cache=cache, folder=folder)
     done = total - int(keeper.missing.sum())
     if progress is not None and done:
         progress(done, total)
