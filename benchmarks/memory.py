@@ -24,7 +24,7 @@ LIMIT_MIB = 12_288
 """A process that wants more fails, and its row says so."""
 BATCH = 192
 REGIONS = 197
-SGD = {"lr": 0.002, "momentum": 0.9, "weight_decay": 5e-4}
+SGD: dict[str, Any] = {"lr": 0.002, "momentum": 0.9, "weight_decay": 5e-4}
 SPATIAL_SCALE, LOGIT_SCALE = 20.0, 100.0
 
 
@@ -58,9 +58,10 @@ SETTINGS = (
     MemorySetting("NUS-WIDE, 1,006", 1006, 64, False, regions=50),
     MemorySetting("NUS-WIDE, 1,006, 448 pixels", 1006, 64, False),
     MemorySetting("1,006 specific", 1006, 16, True, plain=False),
-    MemorySetting("10,000 shared", 10_000, 64, False, plain=False),
-    MemorySetting("21,000 shared", 21_000, 64, False, plain=False),
+    MemorySetting("10,000 shared", 10_000, 64, False, batch=32, regions=50, plain=False),
+    MemorySetting("21,000 shared", 21_000, 64, False, batch=32, regions=50, plain=False),
 )
+QUICK = SETTINGS[:1]
 
 
 def measure(settings: Sequence[MemorySetting] = SETTINGS, limit_mib: int = LIMIT_MIB) -> list[dict[str, Any]]:

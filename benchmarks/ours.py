@@ -64,7 +64,16 @@ class RandomRows:
     def __init__(self, model: DualCoOp, batch_size: int) -> None:
         rows, columns = model.backbone.grid_size(model.image_size)
         values = random_regions(POOL * batch_size, rows * columns + 1, model.backbone.embed_dim)
-        self._pool = EncodedOnce(RegionFeatures(values, np.arange(len(values)), ()), 1, 0)
+        rows_of_pool = np.arange(len(values))
+        features = RegionFeatures(
+            [values[:, 0]],
+            block=np.zeros((len(values), 1), dtype=int),
+            row=rows_of_pool[:, None],
+            region_shape=values.shape[2:],
+            kept=rows_of_pool,
+            problems=(),
+        )
+        self._pool = EncodedOnce(features, 1, 0)
         self._size = len(values)
         self._draw = np.random.default_rng(0)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import growth, shares, steps, to_same_map, voc_run
+from benchmarks import growth, inference, memory, shares, steps, throughput, to_same_map, voc_run
 from benchmarks.options import Options, Row
 
 
@@ -30,5 +30,13 @@ PARTS = {
     "to_same_map": Part("Photographs: time to the same validation mAP", to_same_map.measure, None, to_same_map.skipped),
     "shares": Part("Where the time of our step goes, and the floor", shares.measure, shares.FIGURE),
     "classes": Part("Growth with the number of classes", growth.classes, growth.FIGURE),
+    "memory": Part("Peak memory of a training step", lambda options: memory.measure(memory.QUICK if options.quick else memory.SETTINGS)),
+    "throughput": Part(
+        "From files to predictions, beside the bare image encoder",
+        lambda options: throughput.measure(rounds=1 if options.quick else throughput.ROUNDS),
+    ),
+    "inference": Part(
+        "Ways to run a model, beside the bare image encoder", inference.measure, None, to_same_map.skipped
+    ),
     "images": Part("Growth with the number of images", growth.images, growth.FIGURE),
 }

@@ -18,7 +18,7 @@ MAX_LINES = 350
 # members of one layer may import each other as long as no cycle arises when the modules are loaded.
 LAYERS = (
     ("errors",),
-    ("functional", "data", "evaluation", "class_names", "squash"),
+    ("functional", "data", "evaluation", "cache", "class_names", "squash"),
     ("backbones", "baselines"),
     ("devices", "prompts", "pictures", "prediction", "predictor"),
     ("network", "saved_config", "model_card", "zero_shot"),
@@ -31,6 +31,7 @@ LAYERS = (
 INDEPENDENT = {
     "errors": set(),
     "functional": {"errors"},
+    "cache": {"errors"},
     "data": {"errors"},
     "evaluation": {"errors"},
     "class_names": {"errors"},
@@ -41,6 +42,7 @@ INDEPENDENT = {
 WITHOUT_TORCH = (
     "dualcoop",
     "dualcoop.errors",
+    "dualcoop.cache",
     "dualcoop.data",
     "dualcoop.evaluation",
     "dualcoop.baselines",

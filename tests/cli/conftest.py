@@ -24,6 +24,13 @@ def _tiny_in_place_of_lite(monkeypatch):
     monkeypatch.setattr(dualcoop.backbones.lite, "load_lite", tiny_lite)
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(monkeypatch, tmp_path):
+    """Where region features are kept, instead of the user's own folder."""
+    monkeypatch.setenv("DUALCOOP_CACHE", str(tmp_path / "features"))
+    return tmp_path / "features"
+
+
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -72,6 +79,7 @@ def trained_once(tmp_path_factory):
     photos, table = write_photos(folder / "photos"), write_table(folder / "labels.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dualcoop.backbones.lite, "load_lite", tiny_lite)
+        patch.setenv("DUALCOOP_CACHE", str(folder / "features"))
         result = invoke("train", table, "--images", photos, "--output", folder / "out", "--epochs", 1)
     assert result.exit_code == 0, result.output
     return folder / "out"

@@ -9,7 +9,7 @@ from dualcoop import __version__
 from dualcoop.cli import info as info_command
 from dualcoop.errors import DataError
 
-COMMANDS = ("tag", "train", "evaluate", "explain", "export", "demo", "info")
+COMMANDS = ("tag", "train", "evaluate", "explain", "export", "demo", "info", "cache")
 
 
 def test_help_names_every_command(run):
@@ -23,7 +23,7 @@ def test_every_command_has_help(run, command):
     assert run(command, "--help").exit_code == 0
 
 
-@pytest.mark.parametrize("command", ["tag", "train", "evaluate", "explain", "export"])
+@pytest.mark.parametrize("command", ["tag", "train", "evaluate", "explain", "export", "cache"])
 def test_a_command_without_arguments_shows_its_help(run, command):
     result = run(command)
     assert f"{command} [OPTIONS]" in result.output

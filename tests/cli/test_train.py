@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dualcoop.cache import STORED
 from dualcoop.cli import train_options, train_setup
 from dualcoop.cli.groups import plain
-from dualcoop.cli.options import Precision
+from dualcoop.cli.options import FeaturePrecision, Precision
 from dualcoop.cli.train_options import HoldOutOptions, PromptOptions, TrainingOptions
 from dualcoop.cli.training_display import TrainingDisplay
 from dualcoop.data import load_dataset
@@ -51,6 +52,8 @@ def test_options_have_the_names_and_defaults_of_the_library():
         (train_options.Select, training_arguments.SELECT),
         # "auto" becomes one of the others before the library sees it.
         (Precision, ("auto", *training_arguments.PRECISIONS)),
+        (FeaturePrecision, training_arguments.FEATURE_PRECISIONS),
+        (FeaturePrecision, STORED),
     ],
 )
 def test_options_offer_what_the_library_takes(options, choices):
@@ -59,6 +62,7 @@ def test_options_offer_what_the_library_takes(options, choices):
 
 def test_every_training_argument_can_be_given():
     elsewhere = {"output_dir", "resume", "strict", "precision", "warmup_learning_rate"}
+    elsewhere |= {"cache_dir", "cache_size", "feature_precision"}
     assert {field.name for field in fields(TrainingOptions)} == {
         field.name for field in fields(TrainingArguments)
     } - elsewhere

@@ -16,6 +16,9 @@ WHOLE = "expected a whole number of at least"
     ("values", "message"),
     [
         ({"output_dir": 3}, "output_dir is 3, expected a folder"),
+        ({"cache_dir": 3}, "cache_dir is 3, expected a folder"),
+        ({"cache_size": 0}, "cache_size is 0, expected a number above 0"),
+        ({"feature_precision": "int4"}, "feature_precision is 'int4', expected one of float16, int8"),
         ({"epochs": -1}, f"epochs is -1, {WHOLE} 0"),
         ({"epochs": 2.0}, f"epochs is 2.0, {WHOLE} 0"),
         ({"epochs": True}, f"epochs is True, {WHOLE} 0"),
@@ -90,8 +93,9 @@ def test_values_at_the_edge_of_sense_are_taken(values):
     assert {name: getattr(arguments, name) for name in values} == values
 
 
-def test_an_output_folder_given_as_text_becomes_a_path():
+def test_a_folder_given_as_text_becomes_a_path():
     assert TrainingArguments(output_dir="out").output_dir == Path("out")
+    assert TrainingArguments(cache_dir="cache").cache_dir == Path("cache")
 
 
 def test_default_loss_weights_are_equal_at_the_published_setting():
@@ -134,7 +138,9 @@ def test_the_published_recipe_has_variants_and_takes_changes():
 
 
 def test_arguments_survive_json():
-    arguments = TrainingArguments(output_dir="out", views=4, augmentation="published", loss_weight=0.1, seed=5)
+    arguments = TrainingArguments(
+        output_dir="out", cache_dir="cache", views=4, augmentation="published", loss_weight=0.1, seed=5
+    )
     assert TrainingArguments.from_dict(json.loads(json.dumps(arguments.to_dict()))) == arguments
 
 

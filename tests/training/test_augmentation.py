@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from dualcoop.training.augmentation import Cutout, RandomNumbers, augmented
+from dualcoop.training.augmentation import Cutout, RandomNumbers, Views, augmented
 from tiny import tiny_picture
 
 SIDE = 40
@@ -128,3 +128,38 @@ def test_an_error_while_drawing_gives_the_generator_back():
     with pytest.raises(ValueError, match="stop"), RandomNumbers(0).drawn():
         raise ValueError("stop")
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_the_first_view_is_the_plain_picture():
+    image = tiny_picture(size=(SIDE, SIDE))
+    assert torch.equal(Views(as_tensor, "published", SIDE, 0).pixels(image, [0])[0], as_tensor(image))
+
+
+def test_a_view_depends_on_the_picture_the_seed_and_its_number_alone():
+    first, second = (tiny_picture(number, size=(SIDE, SIDE)) for number in (1, 2))
+    views = Views(as_tensor, "published", SIDE, 0)
+    together = views.pixels(first, [0, 1, 2])
+    torch.manual_seed(77)
+    views.pixels(second, [0, 1, 2])
+    again = Views(as_tensor, "published", SIDE, 0).pixels(first, [2, 1])
+    assert torch.equal(again, together[[2, 1]])
+    assert not torch.equal(together[1], together[2])
+    assert not torch.equal(Views(as_tensor, "published", SIDE, 1).pixels(first, [1])[0], together[1])
+
+
+def test_pictures_get_random_numbers_of_their_own():
+    drawn = []
+    views = Views(as_tensor, "flip", SIDE, 0)
+    views._other = lambda image: drawn.append(float(torch.rand(()))) or as_tensor(image)
+    for number in (1, 2, 1):
+        views.pixels(tiny_picture(number, size=(SIDE, SIDE)), [1])
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_views_are_named_by_what_is_done_to_the_picture():
+    published = [Views(as_tensor, "published", SIDE, seed) for seed in (0, 1)]
+    names = [views.name(view) for views in published for view in (0, 1, 2)]
+    assert names[0] == names[3] == "plain"
+    assert len(set(names)) == 5
+    flips = [Views(as_tensor, "flip", SIDE, seed).name(1) for seed in (0, 1)]
+    assert flips == ["flip", "flip"]

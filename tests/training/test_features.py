@@ -11,7 +11,7 @@ from dualcoop.data.images import open_image
 from dualcoop.data.labels import LabelledImages
 from dualcoop.errors import DataError
 from dualcoop.model import DualCoOp
-from dualcoop.training import encode_images_once, features
+from dualcoop.training import encode_images_once, features, keeping
 from training.coloured import CLASSES, make_model, with_unreadable
 
 HALF = {"rtol": 0, "atol": 1e-3}
@@ -116,11 +116,11 @@ def test_large_features_lie_in_a_file_with_the_same_values_that_leaves_nothing_b
 ):
     data = with_unreadable(train_data, tmp_path / "broken", 2)
     in_memory = encode_images_once(model, data)
-    monkeypatch.setattr(features, "MEMORY_BYTES", 100)
+    monkeypatch.setattr(keeping, "MEMORY_BYTES", 100)
     in_file = encode_images_once(model, data, folder=tmp_path / "new")
     # An image that is missing must not draw the file into memory.
-    assert isinstance(in_file._values, np.memmap)
-    assert not isinstance(in_memory._values, np.memmap)
+    assert isinstance(in_file._blocks[0], np.memmap)
+    assert not isinstance(in_memory._blocks[0], np.memmap)
     rows = np.arange(13)
     assert torch.equal(in_file.batch(rows), in_memory.batch(rows))
     assert (in_file.global_regions() == in_memory.global_regions()).all()
@@ -128,10 +128,10 @@ def test_large_features_lie_in_a_file_with_the_same_values_that_leaves_nothing_b
 
 
 def test_too_little_room_for_the_file_is_said_before_it_is_written(model, train_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "MEMORY_BYTES", 100)
+    monkeypatch.setattr(keeping, "MEMORY_BYTES", 100)
     usage = namedtuple("usage", "total used free")(10**6, 10**6, 50)
-    monkeypatch.setattr(features.shutil, "disk_usage", lambda place: usage)
-    with pytest.raises(DataError, match=r"features of 14 images take .* GiB free: make room"):
+    monkeypatch.setattr(keeping.shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(DataError, match=r"features of 14 views of images take .* GiB free: make room"):
         encode_images_once(model, train_data, folder=tmp_path)
 
 

@@ -41,6 +41,7 @@ OPTIONS = {
     "best": {"select": "best"},
     "low precision": {"precision": "bfloat16"},
     "plain sgd": {"optimizer": "sgd", "momentum": 0.0},
+    "int8": {"feature_precision": "int8"},
 }
 
 
@@ -92,6 +93,18 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(train_data, valid_data, tmp_p
     run = json.loads((tmp_path / "parts" / "run.json").read_text())
     assert run["resumed_after_epoch"] == 2
     assert len(run["history"]) == 5
+
+
+def test_a_killed_run_with_a_cache_ends_as_an_uninterrupted_one_without(train_data, valid_data, tmp_path):
+    whole = Trainer(make_model(), arguments(tmp_path / "whole"), train=train_data, valid=valid_data).train()
+    kill(tmp_path / "parts", 2, train_data, valid_data, cache_dir=tmp_path / "cache")
+    resumed = Trainer(
+        make_model(),
+        arguments(tmp_path / "parts", resume=True, cache_dir=tmp_path / "cache"),
+        train=train_data,
+        valid=valid_data,
+    ).train()
+    assert_same_outcome(tmp_path / "whole", tmp_path / "parts", whole, resumed)
 
 
 def test_several_kills_between_sparse_checkpoints_repeat_what_was_lost(train_data, valid_data, tmp_path):

@@ -15,7 +15,7 @@ from dualcoop.data.masks import partial_label_mask
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.evaluation import class_thresholds, mean_average_precision
 from dualcoop.prompts import prompts_from_dict
-from dualcoop.training import TrainingArguments, encode_images_once, features, validation
+from dualcoop.training import TrainingArguments, encode_images_once, keeping, validation
 from dualcoop.training.class_prior import class_log_odds
 from tiny import TinyBackbone
 from training.coloured import CLASSES, make_model, with_unreadable
@@ -195,7 +195,7 @@ def test_features_at_hand_are_not_encoded_again_and_give_the_same_run(train_data
 def test_features_in_a_file_give_the_same_run_and_leave_no_file(train_data, tmp_path, monkeypatch):
     model = make_model()
     Trainer(model, quick(), train=train_data).train()
-    monkeypatch.setattr(features, "MEMORY_BYTES", 10)
+    monkeypatch.setattr(keeping, "MEMORY_BYTES", 10)
     other = make_model()
     Trainer(other, quick(output_dir=tmp_path), train=train_data).train()
     assert same(contexts_of(other), contexts_of(model))

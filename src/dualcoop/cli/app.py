@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from dualcoop import __version__
+from dualcoop.cli.cache import cache
 from dualcoop.cli.demo import demo
 from dualcoop.cli.evaluate import evaluate
 from dualcoop.cli.explain import explain
@@ -45,6 +46,7 @@ def options(
 
 for command in (tag, train, evaluate, explain, export, demo, info):
     app.command(no_args_is_help=command not in (demo, info))(command)
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

@@ -2,17 +2,18 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dualcoop.cli.compute import autocast
+from dualcoop.cli.caching import open_cache
+from dualcoop.cli.compute import autocast, resolved
 from dualcoop.cli.data import load_data
 from dualcoop.cli.groups import grouped
 from dualcoop.cli.messages import count, say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
 from dualcoop.cli.models import is_backbone, open_model
-from dualcoop.cli.options import BatchSize, ComputeOptions, DataOptions, Table, Workers
+from dualcoop.cli.options import BatchSize, CacheOptions, ComputeOptions, DataOptions, Table, Workers
 from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import DataError, ModelError
 
@@ -87,6 +88,7 @@ def evaluate(
     *,
     data: DataOptions,
     compute: ComputeOptions,
+    caching: CacheOptions,
     batch_size: BatchSize = 32,
     workers: Workers = None,
 ) -> None:
@@ -95,13 +97,24 @@ def evaluate(
     Unknown labels count in no metric. In JSON the table of classes is always included; as CSV, --per-class writes
     it instead of the metrics.
     """
+    cache = open_cache(caching)
     loaded = load_data(table, data)
     name, part = _part(loaded, split)
     network = _open(model, part, classes, compute)
     part, columns = _matched(network, part, classes)
     if threshold is not None:
         network.set_thresholds(threshold)
-    report = _report(network, part, columns, compute, batch_size, workers, strict=data.strict)
+    # Says so where the device cannot compute in this precision, before anything is encoded.
+    autocast(network.device, compute.precision)
+    encoding = {
+        "strict": data.strict,
+        "precision": resolved(network.device, compute.precision).value,
+        "stored": caching.feature_precision.value,
+        "cache": cache,
+        "batch_size": batch_size,
+        "workers": workers,
+    }
+    report = _report(network, part, columns, encoding)
     kind = format_of(format, output)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -178,43 +191,22 @@ def _matched(
 
 
 def _report(
-    network: "DualCoOp",
-    part: "LabelledImages",
-    columns: "NDArray[np.int64]",
-    compute: ComputeOptions,
-    batch_size: int,
-    workers: int | None,
-    *,
-    strict: bool,
+    network: "DualCoOp", part: "LabelledImages", columns: "NDArray[np.int64]", encoding: dict[str, Any]
 ) -> "EvaluationReport":
     """Metrics over the images that can be read; the others are named, or stop the command when strict."""
-    import numpy as np
-
     from dualcoop.evaluation import evaluate as measure
+    from dualcoop.training.features import encode_images_once
+    from dualcoop.training.scoring import region_scores
 
-    scores, kept = [], []
-    with (
-        autocast(network.device, compute.precision),
-        progress_bar("evaluating", len(part)) as update,
-    ):
-        predictions = network.iter_predictions(
-            part.paths,
-            batch_size,
-            on_error="raise" if strict else "skip",
-            progress=update,
-            workers=workers,
-        )
-        for index, prediction in enumerate(predictions):
-            if prediction.error is None:
-                scores.append(np.fromiter(prediction.scores.values(), dtype=np.float32))
-                kept.append(index)
-            else:
-                warn(f"left out: {prediction.error}")
-    if not kept:
+    with progress_bar("evaluating", len(part)) as update:
+        features = encode_images_once(network, part, progress=update, **encoding)
+    for problem in features.problems:
+        warn(f"left out: {problem}")
+    if not len(features):
         raise DataError("no image could be read.")
     return measure(
-        np.stack(scores)[:, columns],
-        part.labels[kept],
+        region_scores(network, features)[:, columns],
+        part.labels[features.kept],
         part.classes,
         threshold=network.thresholds.cpu().numpy()[columns],
     )

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from dualcoop.training.arguments import TrainingArguments
+
 COMPUTING = "Computing"
+CACHE = "Cache of region features"
 DATA = "Data"
 
 
@@ -17,6 +20,13 @@ class Precision(str, Enum):
     auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
+
+
+class FeaturePrecision(str, Enum):
+    """Numbers in which region features are kept."""
+
+    float16 = "float16"
+    int8 = "int8"
 
 
 class DataFormat(str, Enum):
@@ -136,6 +146,35 @@ class TaggingOptions(ComputeOptions):
     """Where and how to compute when nothing is measured or learned: as fast as the hardware allows."""
 
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP, rich_help_panel=COMPUTING)] = Precision.auto
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """Where region features are kept from one run to the next."""
+
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for region features, so that no image is encoded twice; by default $DUALCOOP_CACHE or the "
+            "user's own (`dualcoop cache list` names it).",
+            rich_help_panel=CACHE,
+            show_default=False,
+        ),
+    ] = None
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep them for this run only.", rich_help_panel=CACHE)
+    ] = False
+    cache_size: Annotated[
+        float,
+        typer.Option(
+            min=0.001, help="Limit on the folder, GiB; what was used longest ago goes first.", rich_help_panel=CACHE
+        ),
+    ] = TrainingArguments.cache_size
+    feature_precision: Annotated[
+        FeaturePrecision,
+        typer.Option(help="int8 takes half the space, at some loss.", rich_help_panel=CACHE),
+    ] = FeaturePrecision[TrainingArguments.feature_precision]
 
 
 @dataclass(frozen=True)

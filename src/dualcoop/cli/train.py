@@ -12,7 +12,7 @@ from dualcoop.cli.groups import given, grouped, plain, plain_value
 from dualcoop.cli.messages import count, duration, say
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import DEFAULT_BACKBONE
-from dualcoop.cli.options import Backbone, ComputeOptions, DataOptions
+from dualcoop.cli.options import Backbone, CacheOptions, ComputeOptions, DataOptions
 from dualcoop.cli.progress import waiting
 from dualcoop.cli.repeat import OPTIONS, past_run, use_run
 from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, PromptOptions, Recipe, TrainingOptions
@@ -60,6 +60,7 @@ def train(
     prompts: PromptOptions,
     training: TrainingOptions,
     compute: ComputeOptions,
+    caching: CacheOptions,
 ) -> None:
     """Train a tagger on labelled images; a few labels for each are enough.
 
@@ -79,7 +80,7 @@ def train(
     splits = with_valid_part(splits, hold_out)
     shown, mask = with_hidden_labels(splits, hold_out)
     show_summary(shown, console)
-    arguments = training_arguments(context, training, compute, recipe, out, strict=data.strict)
+    arguments = training_arguments(context, training, compute, caching, recipe, out, strict=data.strict)
     config = prompt_config(context, prompts, recipe, arguments.seed)
     options = {
         "table": plain_value(table),
@@ -89,6 +90,7 @@ def train(
         **plain(prompts),
         **plain(training),
         **plain(compute),
+        **plain(caching),
     }
     # What the recipe decided, not what was typed, so that a repetition needs no recipe.
     options |= {name: value for name, value in arguments.to_dict().items() if name in options}

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dualcoop.cli.caching import open_cache
 from dualcoop.cli.compute import resolved
 from dualcoop.cli.groups import given, plain_value
 from dualcoop.cli.messages import count
-from dualcoop.cli.options import ComputeOptions
+from dualcoop.cli.options import CacheOptions, ComputeOptions
 from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, PromptOptions, Recipe, TrainingOptions
 from dualcoop.errors import ConfigError
 
@@ -91,6 +92,7 @@ def training_arguments(
     context: typer.Context,
     training: TrainingOptions,
     compute: ComputeOptions,
+    caching: CacheOptions,
     recipe: Recipe,
     out: OutputOptions,
     *,
@@ -107,10 +109,14 @@ def training_arguments(
         Recipe.published_zero_shot: lambda: TrainingArguments.published(zero_shot=True),
     }
     changes = {name: plain_value(value) for name, value in given(context, training).items()}
+    cache = open_cache(caching)
     return replace(
         recipes[recipe](),
         **changes,
         precision=resolved(resolve_device(compute.device), compute.precision).value,
+        feature_precision=caching.feature_precision.value,
+        cache_dir=None if cache is None else cache.folder,
+        cache_size=caching.cache_size,
         output_dir=out.output,
         resume=out.resume,
         strict=strict,

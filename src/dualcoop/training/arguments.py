@@ -14,6 +14,8 @@ AUGMENTATIONS = ("none", "flip", "published")
 FINETUNE = ("none", "pooling", "backbone")
 SELECT = ("last", "best")
 PRECISIONS = ("float32", "bfloat16")
+FEATURE_PRECISIONS = ("float16", "int8")
+FOLDERS = ("output_dir", "cache_dir")
 STEPS_PER_EPOCH, SMALLEST_BATCH, LARGEST_BATCH = 16, 32, 512
 # 0.03 per known pair at the published setting of COCO: batch 32, 80 classes, half of the labels known.
 PUBLISHED_LOSS_WEIGHT = 0.03
@@ -62,6 +64,12 @@ class TrainingArguments:
         strict: stop at the first image that cannot be read, instead of leaving it out with a report.
         seed: of shuffling, augmentation and class samples.
         precision: "float32", or "bfloat16" autocast for the encoders.
+        feature_precision: in which region features that are encoded once are kept: "float16", or "int8" with a scale
+            for each region, half the size.
+        cache_dir: where they are kept from one run to the next, so that no image is encoded twice; None keeps them
+            for this run. Runs, processes and data sets may share it.
+        cache_size: limit on all of `cache_dir`, GiB; what was used longest ago goes first. Features that do not fit
+            are kept for this run.
 
     Raises:
         ConfigError: for a value that makes no sense, alone or together with another.
@@ -97,12 +105,17 @@ class TrainingArguments:
     strict: bool = False
     seed: int = 0
     precision: str = "float32"
+    feature_precision: str = "float16"
+    cache_dir: Path | None = None
+    cache_size: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.output_dir is not None:
-            if not isinstance(self.output_dir, str | os.PathLike):
-                raise ConfigError(f"output_dir is {self.output_dir!r}, expected a folder")
-            object.__setattr__(self, "output_dir", Path(self.output_dir))
+        for name in FOLDERS:
+            folder = getattr(self, name)
+            if folder is not None:
+                if not isinstance(folder, str | os.PathLike):
+                    raise ConfigError(f"{name} is {folder!r}, expected a folder")
+                object.__setattr__(self, name, Path(folder))
         choices = {
             "optimizer": OPTIMIZERS,
             "loss": LOSSES,
@@ -110,6 +123,7 @@ class TrainingArguments:
             "finetune": FINETUNE,
             "select": SELECT,
             "precision": PRECISIONS,
+            "feature_precision": FEATURE_PRECISIONS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -134,7 +148,7 @@ class TrainingArguments:
         for name in ("batch_size", "class_sample", "patience"):
             if getattr(self, name) is not None:
                 _check_whole(name, getattr(self, name), 1)
-        for name in ("learning_rate", "residual_learning_rate", "backbone_learning_rate"):
+        for name in ("learning_rate", "residual_learning_rate", "backbone_learning_rate", "cache_size"):
             _check_number(name, getattr(self, name), above=True)
         for name in ("weight_decay", "warmup_learning_rate", "gamma_positive", "gamma_negative", "anchor"):
             _check_number(name, getattr(self, name))
@@ -206,7 +220,7 @@ class TrainingArguments:
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values."""
         values = asdict(self)
-        values["output_dir"] = None if self.output_dir is None else str(self.output_dir)
+        values |= {name: str(values[name]) for name in FOLDERS if values[name] is not None}
         return values
 
     @classmethod

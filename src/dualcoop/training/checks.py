@@ -8,6 +8,7 @@ from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import ClassDifferences
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.features import RegionFeatures
+from dualcoop.training.keeping import region_shape
 
 
 def check_run(
@@ -94,9 +95,7 @@ def check_features(
         return
     if not views:
         raise ConfigError(f"{name} are given, but this run encodes images anew in every epoch: leave them out")
-    rows, columns = model.backbone.grid_size(model.image_size)
-    regions = 1 if model.aggregation == "attention" else rows * columns + 1
-    expected = (0 if data is None else len(data), regions, model.backbone.embed_dim)
+    expected = (0 if data is None else len(data), *region_shape(model))
     found = (features.images, *features.region_shape)
     if found != expected or features.views < views:
         raise ConfigError(

@@ -1,42 +1,60 @@
 """Region features of frozen images, encoded once per run."""
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from dualcoop.cache import FeatureCache
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
-from dualcoop.errors import DataError
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.pictures import picture_batches
 from dualcoop.squash import DRAFT_OVERSAMPLING
-from dualcoop.training.augmentation import RandomNumbers, Transform, augmented
+from dualcoop.training.augmentation import Transform, Views
+from dualcoop.training.keeping import Block, Keeper, region_shape
 
 Progress = Callable[[int, int], None]
-# Above this many bytes the features lie in a memory-mapped file instead of memory.
-MEMORY_BYTES = 2**31
 READ_AT_ONCE = 32
 LEFT_OUT = "The image was left out"
 
 
 class RegionFeatures:
-    """Region features of the n readable ones of N images in V views, half precision.
+    """Region features of the n readable ones of N images in V views, in half precision or int8.
+
+    They may lie in several blocks, on disk or in memory; nothing of them is read before it is asked for.
 
     Attributes:
         kept: (n,), indices of the images that could be read; the rows of the features.
         problems: one entry for each image that could not, in their order.
     """
 
-    def __init__(self, values: np.ndarray, kept: np.ndarray, problems: tuple[Problem, ...]) -> None:
-        """Take over features (n, V, R, D), float16, of the images `kept`."""
-        self._values = values
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        block: np.ndarray,
+        row: np.ndarray,
+        region_shape: tuple[int, int],
+        kept: np.ndarray,
+        problems: tuple[Problem, ...],
+    ) -> None:
+        """Take over features.
+
+        Args:
+            blocks: each (m, R, D).
+            block, row: (n, V), where the features of each image and view lie.
+            region_shape: R and D.
+            kept, problems: see the class.
+        """
+        self._blocks = blocks
+        self._block = block
+        self._row = row
+        self.region_shape = region_shape
         self.kept = kept
         self.problems = problems
 
@@ -51,16 +69,11 @@ class RegionFeatures:
     @property
     def views(self) -> int:
         """V."""
-        return self._values.shape[1]
-
-    @property
-    def region_shape(self) -> tuple[int, int]:
-        """R and D."""
-        return self._values.shape[2], self._values.shape[3]
+        return self._block.shape[1]
 
     def batch(self, rows: np.ndarray, views: np.ndarray | int = 0) -> Tensor:
         """Features of some images, one view of each: (b, R, D), float32, on the CPU."""
-        return torch.from_numpy(np.asarray(self._values[rows, views])).float()
+        return torch.from_numpy(self._read(rows, views, self.region_shape, lambda row: row)).float()
 
     def subset(self, indices: np.ndarray) -> "RegionFeatures":
         """The features that belong to `data.subset(indices)` where these belong to `data`.
@@ -73,11 +86,29 @@ class RegionFeatures:
         problem = dict(zip(np.flatnonzero(row < 0).tolist(), self.problems, strict=True))
         rows = row[indices]
         problems = tuple(problem[int(index)] for index in np.asarray(indices)[rows < 0])
-        return RegionFeatures(self._values[rows[rows >= 0]], np.flatnonzero(rows >= 0), problems)
+        there = rows[rows >= 0]
+        kept = np.flatnonzero(rows >= 0)
+        return RegionFeatures(self._blocks, self._block[there], self._row[there], self.region_shape, kept, problems)
 
     def global_regions(self) -> np.ndarray:
         """The mean region of each image's first view, (n, D), float32."""
-        return self._values[:, 0, 0].astype(np.float32)
+        rows = np.arange(len(self))
+        return self._read(rows, 0, self.region_shape[1:], lambda row: (row, 0)).astype(np.float32)
+
+    def _read(
+        self, rows: np.ndarray, views: np.ndarray | int, shape: tuple[int, ...], index: Callable[[np.ndarray], Any]
+    ) -> np.ndarray:
+        """Some values of each row, (b, *shape), float16 or float32: what `index` of the row finds in its block."""
+        block, row = self._block[rows, views], self._row[rows, views]
+        used = np.unique(block)
+        if len(used) == 1:
+            return np.asarray(self._blocks[used[0]][index(row)])
+        kind = np.result_type(np.float16, *(self._blocks[each].dtype for each in used))
+        found = np.empty((len(block), *shape), dtype=kind)
+        for each in used:
+            mine = block == each
+            found[mine] = self._blocks[each][index(row[mine])]
+        return found
 
 
 def encode_images_once(
@@ -89,10 +120,18 @@ def encode_images_once(
     seed: int = 0,
     strict: bool = False,
     precision: str = "float32",
+    stored: str = "float16",
+    cache: FeatureCache | None = None,
     folder: Path | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> RegionFeatures:
     """Encode every image of `data`; with several views the first is plain, the others augmented.
+
+    With a cache, features that it has are read from there, and only the other images are opened and encoded; the
+    features are the same, bit for bit, as long as the images are encoded in the same batches. What was encoded is
+    kept when this is interrupted.
 
     Args:
         model: gives the frozen image tower, the pooling and the image size.
@@ -102,43 +141,68 @@ def encode_images_once(
         seed: of the augmentation.
         strict: raise at the first image that cannot be read, instead of leaving it out.
         precision: "float32", or "bfloat16" autocast.
-        folder: where a memory-mapped file goes when the features are too large for memory; None takes the
-            system's temporary folder.
+        stored: "float16", or "int8" with a scale for each region, which takes half of the space.
+        cache: where features are kept from one run to the next.
+        folder: where a memory-mapped file goes when there is no cache and the features are too large for memory;
+            None takes the system's temporary folder.
+        batch_size: views of images that are encoded at once; None leaves the choice to the program.
+        workers: threads that read images, see `picture_batches`.
         progress: called as progress(done, total), in views of images.
 
     Raises:
         DataError: with `strict`, for an image that cannot be read; or when there is no room for the features.
     """
-    plain = model.backbone.preprocess(model.image_size)
-    other = augmented(plain, augmentation, model.image_size)
-    random = RandomNumbers(seed)
+    picture_views = Views(model.backbone.preprocess(model.image_size), augmentation, model.image_size, seed)
+    names = [picture_views.name(view) for view in range(views)]
+    total = len(data) * views
+    if progress is not None and cache is not None:
+        # Reading all files to know their content takes a moment.
+        progress(0, total)
+    keeper = Keeper(model, data.paths, names, precision=precision, stored=stored, cache=cache, folder=folder)
+    done = total - int(keeper.missing.sum())
+    if progress is not None and done:
+        progress(done, total)
+    readable = np.ones(len(data), dtype=bool)
+    problems: list[tuple[int, Problem]] = []
+    try:
+        for lacking, images in _alike(keeper.missing):
+            readable[images] = False
+            unreadable: list[Problem] = []
+            transform = partial(picture_views.pixels, views=lacking)
+            at_once = max(1, (batch_size or READ_AT_ONCE) // len(lacking))
+            # Random views draw from torch's global generator, which threads would share.
+            parts = _read(
+                data.subset(images),
+                model.image_size,
+                transform,
+                at_once,
+                strict,
+                in_order=augmentation != "none" and any(lacking),
+                workers=workers,
+            )
+            for pixels, rows, unread in parts:
+                unreadable += unread
+                if pixels is not None:
+                    features = encode(model, pixels.flatten(0, 1), precision)
+                    keeper.put(images[rows], lacking, features.unflatten(0, (len(rows), len(lacking))))
+                    readable[images[rows]] = True
+                done += (len(rows) + len(unread)) * len(lacking)
+                if progress is not None:
+                    progress(done, total)
+            problems += zip(images[~readable[images]].tolist(), unreadable, strict=True)
+    finally:
+        keeper.flush()
+    blocks, block, row = keeper.finish()
+    kept = np.flatnonzero(readable)
+    in_order = tuple(problem for _, problem in sorted(problems, key=lambda each: each[0]))
+    return RegionFeatures(blocks, block[kept], row[kept], region_shape(model), kept, in_order)
 
-    def all_views(image: Image.Image) -> Tensor:
-        if views == 1:
-            return plain(image)[None]
-        with random.drawn():
-            return torch.stack([plain(image), *(other(image) for _ in range(views - 1))])
 
-    values: np.ndarray | None = None
-    kept: list[int] = []
-    problems: list[Problem] = []
-    done = 0
-    at_once = max(1, READ_AT_ONCE // views)
-    for pixels, rows, unread in _read(data, model.image_size, all_views, at_once, strict, views > 1):
-        problems += unread
-        if pixels is not None:
-            features = encode(model, pixels.flatten(0, 1), precision)
-            features = features.reshape(len(rows), views, *features.shape[1:])
-            if values is None:
-                values = _allocate((len(data), *features.shape[1:]), folder)
-            values[len(kept) : len(kept) + len(rows)] = features.half().cpu().numpy()
-            kept += rows
-        done += len(rows) + len(unread)
-        if progress is not None:
-            progress(done * views, len(data) * views)
-    if values is None:
-        values = np.zeros((0, views, 1, model.backbone.embed_dim), dtype=np.float16)
-    return RegionFeatures(values[: len(kept)], np.array(kept, dtype=int), tuple(problems))
+def _alike(missing: np.ndarray) -> Iterator[tuple[list[int], np.ndarray]]:
+    """From (N, V), bool: views that are missing, and the images that lack just these."""
+    lacks = missing[missing.any(axis=1)]
+    for pattern in np.unique(lacks, axis=0)[::-1]:
+        yield np.flatnonzero(pattern).tolist(), np.flatnonzero((missing == pattern).all(axis=1))
 
 
 def readable_images(
@@ -176,7 +240,9 @@ def _read(
     transform: Transform,
     at_once: int,
     strict: bool,
+    *,
     in_order: bool = False,
+    workers: int | None = None,
 ) -> Iterator[tuple[Tensor | None, list[int], list[Problem]]]:
     """Transformed pictures batch by batch, the indices of those that could be read, and the others."""
     start = 0
@@ -187,6 +253,7 @@ def _read(
         on_error="raise" if strict else "skip",
         draft_size=DRAFT_OVERSAMPLING * image_size,
         in_order=in_order,
+        workers=workers,
     ):
         errors = dict(enumerate(batch.errors, start))
         rows = [index for index, error in errors.items() if error is None]
@@ -199,22 +266,3 @@ def _problem(path: Path, error: str) -> Problem:
     # The error begins with the path and ends with a full stop, and a problem gets both when it is printed.
     reason = error.removeprefix(f"{path}: ").removesuffix(".")
     return Problem("", None, str(path), reason, LEFT_OUT)
-
-
-def _allocate(shape: tuple[int, ...], folder: Path | None) -> np.ndarray:
-    size = np.dtype(np.float16).itemsize * int(np.prod(shape))
-    if size <= MEMORY_BYTES:
-        return np.empty(shape, dtype=np.float16)
-    place = Path(tempfile.gettempdir()) if folder is None else folder
-    place.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(place).free
-    # The file is sparse: on a full disk, writing to its pages would kill the process without a word.
-    if size > free:
-        raise DataError(
-            f"the features of {shape[0]} images take {size / 2**30:.1f} GiB, and {place} has "
-            f"{free / 2**30:.1f} GiB free: make room, give an output_dir on a larger disk, a smaller "
-            "image_size or fewer views, or encode anew in every epoch with views=0"
-        )
-    # Unlinked at once, so that nothing is left behind however the run ends.
-    with tempfile.TemporaryFile(dir=place) as file:
-        return np.memmap(file, dtype=np.float16, mode="w+", shape=shape)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dualcoop.cache import FeatureCache
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.data.problems import Problem
@@ -72,7 +73,7 @@ class Trainer:
             images, where several runs share it; `arguments.views` views or more.
 
     Raises:
-        ConfigError: when the arguments do not fit the model or the data.
+        ConfigError: when the arguments do not fit the model or the data, or the cache folder cannot be written to.
         DataError: when no label is known to be present, or labels are known that the mask hides.
         ModelError: when the data's classes are not the model's.
     """
@@ -99,6 +100,9 @@ class Trainer:
         self._valid_features = valid_features
         check_run(model, self.arguments, train, self.valid_data, mask)
         views = self.arguments.views if self._frozen else 0
+        # A tower in training changes with every step: nothing would ever be read from the cache.
+        folder = self.arguments.cache_dir if self._frozen else None
+        self._cache = None if folder is None else FeatureCache(folder, self.arguments.cache_size)
         check_features(model, train, train_features, "train_features", views)
         check_features(model, self.valid_data, valid_features, "valid_features", int(self._frozen))
         self._record = RunRecord(self.arguments, model, train, self.valid_data, mask, source)
@@ -204,6 +208,8 @@ class Trainer:
             seed=self.arguments.seed,
             strict=self.arguments.strict,
             precision=self.arguments.precision,
+            stored=self.arguments.feature_precision,
+            cache=self._cache,
             folder=self.arguments.output_dir,
             progress=None if self.reporter is None else self.reporter.encoding,
         )
