@@ -30,7 +30,10 @@ PARTS = {
     "to_same_map": Part("Photographs: time to the same validation mAP", to_same_map.measure, None, to_same_map.skipped),
     "shares": Part("Where the time of our step goes, and the floor", shares.measure, shares.FIGURE),
     "classes": Part("Growth with the number of classes", growth.classes, growth.FIGURE),
-    "memory": Part("Peak memory of a training step", lambda options: memory.measure(memory.QUICK if options.quick else memory.SETTINGS)),
+    "memory": Part(
+        "Peak memory of a training step",
+        lambda options: memory.measure(memory.QUICK if options.quick else memory.SETTINGS),
+    ),
     "throughput": Part(
         "From files to predictions, beside the bare image encoder",
         lambda options: throughput.measure(rounds=1 if options.quick else throughput.ROUNDS),
