@@ -7,7 +7,7 @@ import dualcoop.backbones
 from dualcoop.errors import ConfigError
 from dualcoop.model import DualCoOp
 from dualcoop.prompts import TemplateConfig
-from dualcoop.zero_shot import ZERO_SHOT_SCALES
+from dualcoop.zero_shot import LOGIT_SCALES
 from tiny import TinyBackbone, tiny_picture
 
 CLASSES = ("dog", "traffic_light")
@@ -33,15 +33,13 @@ def test_backbone_without_a_bias_decides_between_two_sentences():
 
 def test_scale_is_the_backbones_own_unless_another_is_known_to_be_better():
     assert DualCoOp.zero_shot("clip", CLASSES, backbone=TinyBackbone(name="clip")).logit_scale == 100
-    assert DualCoOp.zero_shot("lite", CLASSES, backbone=biased("lite")).logit_scale == ZERO_SHOT_SCALES["lite"].logit
+    assert DualCoOp.zero_shot("lite", CLASSES, backbone=biased("lite")).logit_scale == LOGIT_SCALES["lite"]
 
 
 def test_scores_are_those_of_the_same_prompts_and_scale():
     backbone = biased("lite")
-    spatial, logit = ZERO_SHOT_SCALES["lite"]
-    expected = DualCoOp(
-        backbone, CLASSES, TemplateConfig("a photo of a {}.", None), spatial_scale=spatial, logit_scale=logit
-    )
+    prompts = TemplateConfig("a photo of a {}.", None)
+    expected = DualCoOp(backbone, CLASSES, prompts, logit_scale=LOGIT_SCALES["lite"])
     found = DualCoOp.zero_shot("lite", CLASSES, backbone=backbone)
     assert found.predict(tiny_picture()).scores == expected.predict(tiny_picture()).scores
 

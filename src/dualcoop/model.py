@@ -22,7 +22,7 @@ from dualcoop.predictor import Predictor
 from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
 from dualcoop.saved_config import is_saved_model
 from dualcoop.squash import DRAFT_OVERSAMPLING
-from dualcoop.zero_shot import zero_shot_prompts, zero_shot_scales
+from dualcoop.zero_shot import zero_shot_logit_scale, zero_shot_prompts
 
 if TYPE_CHECKING:
     from dualcoop.export.onnx_file import ExportedTagger
@@ -115,15 +115,13 @@ class DualCoOp(DualCoOpNetwork, Predictor):
         """
         names = checked_classes(classes)
         backbone = place_backbone(os.fspath(name_or_path), backbone, device)
-        scales = zero_shot_scales(backbone)
         return cls(
             backbone,
             names,
             prompts or zero_shot_prompts(backbone),
             aggregation=aggregation,
             image_size=image_size,
-            spatial_scale=scales.spatial,
-            logit_scale=scales.logit,
+            logit_scale=zero_shot_logit_scale(backbone),
         )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

@@ -85,7 +85,8 @@ class DualCoOpNetwork(nn.Module):
         self.image_size = backbone.image_size if image_size is None else image_size
         backbone.grid_size(self.image_size)
         self.aggregation = aggregation
-        self.spatial_scale = backbone.spatial_scale if spatial_scale is None else float(spatial_scale)
+        own_scale = backbone.spatial_scale_at(self.image_size)
+        self.spatial_scale = own_scale if spatial_scale is None else float(spatial_scale)
         self.logit_scale = backbone.logit_scale if logit_scale is None else float(logit_scale)
         self.logit_bias = backbone.logit_bias if logit_bias is None else float(logit_bias)
         if isinstance(prompts, PromptLearner | TemplatePrompts):

@@ -1,22 +1,11 @@
-"""What an untrained model takes from its backbone: templates, and scales that suit them."""
-
-from typing import NamedTuple
+"""What an untrained model takes from its backbone: templates, and a scale that suits them."""
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.prompts import TemplateConfig
 
-
-class HeadScales(NamedTuple):
-    """Scales of Eq. 5 and 3: over the regions, and of the logits."""
-
-    spatial: float
-    logit: float
-
-
-# A backbone's own scales are where training goes well. Untrained, a sharper look at regions is better (training
-# photographs of coco663: 53.8 mAP at 10, 52.4 at 5), and 25 makes 0.5 a fair threshold: there a label decided present
-# is about as often right as a present one is found.
-ZERO_SHOT_SCALES = {"lite": HeadScales(spatial=10.0, logit=25.0)}
+# A backbone's own scale is where training goes well. Untrained, 25 makes 0.5 a fair threshold: there a label decided
+# present is about as often right as a present one is found (training photographs of coco663).
+LOGIT_SCALES = {"lite": 25.0}
 
 
 def zero_shot_prompts(backbone: Backbone) -> TemplateConfig:
@@ -29,6 +18,6 @@ def zero_shot_prompts(backbone: Backbone) -> TemplateConfig:
     return TemplateConfig(negative=None) if backbone.logit_bias else TemplateConfig()
 
 
-def zero_shot_scales(backbone: Backbone) -> HeadScales:
-    """Scales of an untrained model's head."""
-    return ZERO_SHOT_SCALES.get(backbone.name, HeadScales(backbone.spatial_scale, backbone.logit_scale))
+def zero_shot_logit_scale(backbone: Backbone) -> float:
+    """Scale of an untrained model's logits."""
+    return LOGIT_SCALES.get(backbone.name, backbone.logit_scale)

@@ -67,6 +67,11 @@ def test_the_image_tower_is_the_published_classifier(backbone: TwoTowerBackbone)
         )
 
 
+def test_the_look_at_regions_is_as_sharp_as_their_number_asks(backbone: TwoTowerBackbone) -> None:
+    assert backbone.spatial_scale_at(320) == backbone.spatial_scale
+    assert DualCoOp(backbone, ["dog"], image_size=160).spatial_scale == pytest.approx(backbone.spatial_scale / 4)
+
+
 def test_pixels_are_scaled_as_the_network_was_trained(backbone: TwoTowerBackbone) -> None:
     image = Image.fromarray(np.full((40, 60, 3), 255, dtype=np.uint8))
     pixels = backbone.preprocess(224)(image)

@@ -18,7 +18,7 @@ class Backbone(nn.Module, ABC):
         context_length: longest token sequence, start and end tokens included (77 for CLIP).
         context_start: index of the first learned context token: 1 behind CLIP's start token, 0 without one.
         causal_text: tokens behind the end token do not matter, so prompts may be cut after it.
-        spatial_scale: inverse temperature of the softmax over regions (20 for CLIP).
+        spatial_scale: inverse temperature of the softmax over regions at `image_size` (20 for CLIP).
         logit_scale: scale of the aggregated cosines (100 for CLIP).
         logit_bias: added to the positive logit (0 for CLIP).
         absence: how learned prompts say by default that a class is absent: in "words", or by the "opposite" text
@@ -49,6 +49,11 @@ class Backbone(nn.Module, ABC):
         """Stay in eval mode: a frozen model's BatchNorm statistics must not move."""
         del mode
         return super().train(False)
+
+    def spatial_scale_at(self, image_size: int) -> float:
+        """Inverse temperature of the softmax over regions for inputs of this side, pixels; CLIP has one for all."""
+        del image_size
+        return self.spatial_scale
 
     @abstractmethod
     def grid_size(self, image_size: int) -> tuple[int, int]:

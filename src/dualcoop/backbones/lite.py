@@ -32,7 +32,8 @@ STRIDE = 32
 WORDS = "text.token_embedding.weight"
 WORD_SCALES = "text.token_embedding.scale"
 TEXT_CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 384, "heads": 6, "layers": 3}
-# Chosen on training photographs: cosines spread wider here than in CLIP's joint space.
+# Chosen on training photographs: cosines spread wider here than in CLIP's joint space, and the more regions compete,
+# the sharper has to be the look at them (of coco663, 10 was best at 320 pixels and 5 at 224; of Corel5k, 5 at 224).
 SPATIAL_SCALE = 10.0
 LOGIT_SCALE = 10.0
 LOGIT_BIAS = -4.0
@@ -109,6 +110,7 @@ def load_lite() -> TwoTowerBackbone:
         mean=(PIXEL_MEAN,) * 3,
         std=(PIXEL_STD,) * 3,
         spatial_scale=SPATIAL_SCALE,
+        scale_follows_area=True,
         logit_scale=LOGIT_SCALE,
         logit_bias=LOGIT_BIAS,
         absence="opposite",

@@ -82,7 +82,8 @@ class TwoTowerBackbone(Backbone):
         mean: statistics of the pixels, in units of [0, 1].
         std: likewise.
         interpolation: how pictures are resized.
-        spatial_scale: inverse temperature of the softmax over regions.
+        spatial_scale: inverse temperature of the softmax over regions at the image tower's own size.
+        scale_follows_area: at other sizes it changes with the number of regions.
         logit_scale: scale of the aggregated cosines.
         logit_bias: added to the positive logit.
         absence: see `Backbone`.
@@ -105,6 +106,7 @@ class TwoTowerBackbone(Backbone):
         std: Sequence[float],
         interpolation: str = "bicubic",
         spatial_scale: float = CLIP_SPATIAL_SCALE,
+        scale_follows_area: bool = False,
         logit_scale: float = CLIP_LOGIT_SCALE,
         logit_bias: float = 0.0,
         absence: str = "words",
@@ -123,6 +125,7 @@ class TwoTowerBackbone(Backbone):
         self.std = (float(std[0]), float(std[1]), float(std[2]))
         self.interpolation = interpolation
         self.spatial_scale = spatial_scale
+        self._scale_follows_area = scale_follows_area
         self.logit_scale = logit_scale
         self.logit_bias = logit_bias
         self.absence = absence
@@ -139,6 +142,11 @@ class TwoTowerBackbone(Backbone):
     def grid_size(self, image_size: int) -> tuple[int, int]:
         """Rows and columns of the region grid; raises BackboneError for sizes that do not fit."""
         return self.image.grid_size(image_size)
+
+    def spatial_scale_at(self, image_size: int) -> float:
+        """Inverse temperature of the softmax over regions for inputs of this side, pixels."""
+        share = (image_size / self.image_size) ** 2 if self._scale_follows_area else 1.0
+        return self.spatial_scale * share
 
     def preprocess(self, image_size: int | None = None) -> SquashAndNormalise:
         """Transform from a picture to (3, S, S); raises BackboneError for sizes that do not fit."""
