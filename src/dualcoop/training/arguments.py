@@ -90,7 +90,7 @@ class TrainingArguments:
     gamma_positive: float = 1.0
     gamma_negative: float = 2.0
     margin: float = 0.05
-    anchor: float = 2.0
+    anchor: float = 3.0
     class_prior: bool = True
     views: int = 1
     augmentation: str = "none"
