@@ -88,9 +88,9 @@ class TrainingArguments:
     loss: str = "normalised"
     loss_weight: float | None = None
     gamma_positive: float = 1.0
-    gamma_negative: float = 2.0
+    gamma_negative: float = 1.0
     margin: float = 0.05
-    anchor: float = 3.0
+    anchor: float = 5.0
     class_prior: bool = True
     views: int = 1
     augmentation: str = "none"
@@ -208,6 +208,7 @@ class TrainingArguments:
             learning_rate=0.001 if voc else 0.002,
             weight_decay=5e-4,
             warmup_epochs=1,
+            gamma_negative=2.0,
             anchor=0.0,
             class_prior=False,
             loss="published",
