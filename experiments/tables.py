@@ -15,7 +15,7 @@ TITLES = {
     "zero-shot": "zero-shot, no labels",
     "linear": "linear classifier per class",
     "shared": "DualCoOp, shared prompts",
-    "class-specific-contexts": "DualCoOp, class-specific contexts as published",
+    "class-specific-contexts": "DualCoOp, class-specific contexts alone",
     "class-specific": "DualCoOp, class-specific contexts and residuals",
 }
 COMMANDS = """Commands, with the photographs' folder as `DATA`:
