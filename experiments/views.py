@@ -61,6 +61,9 @@ VARIANTS = {
     "4": Variant(4, "published"),
     "4-int8": Variant(4, "published", "int8"),
     "8": Variant(8, "published"),
+    "2-crop": Variant(2, "crop"),
+    "4-crop": Variant(4, "crop"),
+    "8-crop": Variant(8, "crop"),
     "anew": Variant(0, "published"),
 }
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from dualcoop.training.augmentation import Cutout, RandomNumbers, Views, augmented
+from dualcoop.training.augmentation import CROP_AREA, CROP_PROPORTIONS, Crop, Cutout, RandomNumbers, Views, augmented
 from tiny import tiny_picture
 
 SIDE = 40
@@ -52,6 +52,84 @@ def test_cutout_draws_one_colour_and_leaves_the_rest_and_the_argument_alone():
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
     box = after[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].reshape(-1, 3)
     assert len(np.unique(box, axis=0)) == 1
+
+
+def slanted(size: tuple[int, int]) -> Image.Image:
+    """A picture that says where its pixels are: red is x and green is y, from 0 at one border to 255 at the other."""
+    width, height = size
+    red, green = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.stack([red, green, np.full_like(red, 255)], axis=2).round().astype(np.uint8))
+
+
+def sides(crop: Image.Image) -> list[tuple[float, float]]:
+    """Where a crop of `slanted` begins and ends, as shares of width and height, read off its colours."""
+    pixels = np.asarray(crop).astype(float) / 255
+    # The outermost pixels are averages with fewer neighbours, so the slope is that of those between.
+    inner = np.arange(4, SIDE - 4)
+    lines = [np.polyfit(inner + 0.5, values[inner], 1) for values in (pixels[:, :, 0].mean(0), pixels[:, :, 1].mean(1))]
+    return [(start, start + SIDE * slope) for slope, start in lines]
+
+
+@pytest.mark.parametrize("size", [(480, 360), (300, 300), (210, 900)])
+def test_a_crop_is_a_box_inside_the_picture_within_the_limits_of_area_and_proportions(size):
+    torch.manual_seed(0)
+    image, slack = slanted(size), 0.01
+    boxes = [sides(Crop(SIDE)(image)) for _ in range(60)]
+    assert all(-slack < start < end < 1 + slack for box in boxes for start, end in box)
+    widths, heights = (np.array([end - start for start, end in each]) for each in zip(*boxes, strict=True))
+    areas, proportions = widths * heights, widths / heights
+    assert CROP_AREA[0] - slack < areas.min() < 0.6
+    assert 0.85 < areas.max() < CROP_AREA[1] + slack
+    # Shares of the picture's own sides: those of an oblong picture are no more distorted than a square one's.
+    assert CROP_PROPORTIONS[0] - slack < proportions.min() < 0.85
+    assert 1.15 < proportions.max() < CROP_PROPORTIONS[1] + slack
+
+
+def test_crops_lie_at_every_border():
+    torch.manual_seed(0)
+    image = slanted((480, 360))
+    boxes = np.array([sides(Crop(SIDE)(image)) for _ in range(100)])
+    assert (boxes[:, :, 0].min(axis=0) < 0.02).all()
+    assert (boxes[:, :, 1].max(axis=0) > 0.98).all()
+
+
+def test_nothing_is_put_around_a_crop():
+    torch.manual_seed(0)
+    image = slanted((48, 36))
+    assert all((np.asarray(Crop(SIDE)(image))[:, :, 2] == 255).all() for _ in range(20))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1), (3, 2), (2000, 10)])
+def test_a_crop_of_any_picture_has_the_size_of_the_input(size):
+    torch.manual_seed(0)
+    assert all(Crop(SIDE)(tiny_picture(size=size)).size == (SIDE, SIDE) for _ in range(10))
+
+
+def test_a_crop_is_resampled_once_from_the_pictures_own_pixels():
+    """Stripes that the squashed picture cannot hold are still there in a crop that enlarges them."""
+    stripes = np.zeros((SIDE, 2 * SIDE, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    image = Image.fromarray(stripes)
+    torch.manual_seed(0)
+    contrasts = [np.asarray(Crop(SIDE)(image)).astype(float).std() for _ in range(20)]
+    squashed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    assert max(contrasts) > 2 * np.asarray(squashed).astype(float).std()
+
+
+def test_about_every_second_crop_is_mirrored():
+    torch.manual_seed(0)
+    transform = augmented(as_tensor, "crop", SIDE)
+    image = slanted((480, 360))
+    views = [transform(image) for _ in range(60)]
+    assert all(view.shape == (3, SIDE, SIDE) and view.dtype == torch.uint8 for view in views)
+    mirrored = sum(int(view[0, :, 0].float().mean() > view[0, :, -1].float().mean()) for view in views)
+    assert 15 < mirrored < 45
+
+
+def test_the_preprocessing_finds_nothing_to_resize_in_a_crop():
+    seen = []
+    augmented(lambda image: seen.append(image.size) or as_tensor(image), "crop", SIDE)(tiny_picture(size=(90, 60)))
+    assert seen == [(SIDE, SIDE)]
 
 
 def test_no_augmentation_is_the_preprocessing_itself():
@@ -130,21 +208,23 @@ def test_an_error_while_drawing_gives_the_generator_back():
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_the_first_view_is_the_plain_picture():
+@pytest.mark.parametrize("augmentation", ["crop", "published"])
+def test_the_first_view_is_the_plain_picture(augmentation):
     image = tiny_picture(size=(SIDE, SIDE))
-    assert torch.equal(Views(as_tensor, "published", SIDE, 0).pixels(image, [0])[0], as_tensor(image))
+    assert torch.equal(Views(as_tensor, augmentation, SIDE, 0).pixels(image, [0])[0], as_tensor(image))
 
 
-def test_a_view_depends_on_the_picture_the_seed_and_its_number_alone():
+@pytest.mark.parametrize("augmentation", ["crop", "published"])
+def test_a_view_depends_on_the_picture_the_seed_and_its_number_alone(augmentation):
     first, second = (tiny_picture(number, size=(SIDE, SIDE)) for number in (1, 2))
-    views = Views(as_tensor, "published", SIDE, 0)
+    views = Views(as_tensor, augmentation, SIDE, 0)
     together = views.pixels(first, [0, 1, 2])
     torch.manual_seed(77)
     views.pixels(second, [0, 1, 2])
-    again = Views(as_tensor, "published", SIDE, 0).pixels(first, [2, 1])
+    again = Views(as_tensor, augmentation, SIDE, 0).pixels(first, [2, 1])
     assert torch.equal(again, together[[2, 1]])
     assert not torch.equal(together[1], together[2])
-    assert not torch.equal(Views(as_tensor, "published", SIDE, 1).pixels(first, [1])[0], together[1])
+    assert not torch.equal(Views(as_tensor, augmentation, SIDE, 1).pixels(first, [1])[0], together[1])
 
 
 def test_pictures_get_random_numbers_of_their_own():
@@ -157,9 +237,9 @@ def test_pictures_get_random_numbers_of_their_own():
 
 
 def test_views_are_named_by_what_is_done_to_the_picture():
-    published = [Views(as_tensor, "published", SIDE, seed) for seed in (0, 1)]
-    names = [views.name(view) for views in published for view in (0, 1, 2)]
-    assert names[0] == names[3] == "plain"
-    assert len(set(names)) == 5
+    random = [Views(as_tensor, kind, SIDE, seed) for kind in ("crop", "published") for seed in (0, 1)]
+    names = [views.name(view) for views in random for view in (0, 1, 2)]
+    assert names[::3] == ["plain"] * 4
+    assert len(set(names)) == 1 + 2 * 2 * 2
     flips = [Views(as_tensor, "flip", SIDE, seed).name(1) for seed in (0, 1)]
     assert flips == ["flip", "flip"]

@@ -81,9 +81,10 @@ def test_the_first_view_is_plain_and_the_flipped_one_is_the_mirror_image(model, 
     torch.testing.assert_close(encoded.batch(np.arange(14), 1), model.encode_images(pictures), **HALF)
 
 
-def test_random_views_differ_and_depend_on_the_seed_alone(model, train_data):
+@pytest.mark.parametrize("augmentation", ["crop", "published"])
+def test_random_views_differ_and_depend_on_the_seed_alone(model, train_data, augmentation):
     def views(seed: int) -> torch.Tensor:
-        encoded = encode_images_once(model, train_data, views=3, augmentation="published", seed=seed)
+        encoded = encode_images_once(model, train_data, views=3, augmentation=augmentation, seed=seed)
         return torch.stack([encoded.batch(np.arange(14), view) for view in range(3)])
 
     first = views(0)

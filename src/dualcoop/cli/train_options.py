@@ -69,6 +69,7 @@ class Augmentation(str, Enum):
 
     none = "none"
     flip = "flip"
+    crop = "crop"
     published = "published"
 
 
@@ -290,9 +291,13 @@ class TrainingOptions:
             rich_help_panel=IMAGES,
         ),
     ] = DEFAULTS.views
-    augmentation: Annotated[Augmentation, typer.Option(help="Of all views but the first.", rich_help_panel=IMAGES)] = (
-        Augmentation[DEFAULTS.augmentation]
-    )
+    augmentation: Annotated[
+        Augmentation,
+        typer.Option(
+            help="Of all views but the first: mirrored, random crops that may be mirrored, or as published.",
+            rich_help_panel=IMAGES,
+        ),
+    ] = Augmentation[DEFAULTS.augmentation]
     finetune: Annotated[
         Finetune,
         typer.Option(help="Train the image tower's pooling, or all of it, too.", rich_help_panel=IMAGES),

@@ -10,7 +10,7 @@ from dualcoop.errors import ConfigError
 
 OPTIMIZERS = ("adamw", "sgd")
 LOSSES = ("normalised", "published")
-AUGMENTATIONS = ("none", "flip", "published")
+AUGMENTATIONS = ("none", "flip", "crop", "published")
 FINETUNE = ("none", "pooling", "backbone")
 SELECT = ("last", "best")
 PRECISIONS = ("float32", "bfloat16")
@@ -50,8 +50,9 @@ class TrainingArguments:
             among the known labels; no effect on CLIP, whose bias is 0.
         views: copies of each image that are encoded before the first epoch, each epoch taking one of them at
             random; the first is plain, the others are augmented. 0 encodes anew in every epoch, as published.
-        augmentation: "none", "flip" (2 views: there is one other), or "published" (Cutout of half the side,
-            then RandAugment).
+        augmentation: "none", "flip" (2 views: there is one other), "crop" (a random box of half of the picture
+            or more, squashed like the whole, then mirrored with probability 1/2), or "published" (Cutout of half
+            the side, then RandAugment).
         finetune: "none"; "pooling" (Table 6) or "backbone" (appendix B) also train the image tower, so
             that images are encoded anew in every epoch whatever `views` is.
         backbone_learning_rate: of the image tower's tensors.
@@ -166,12 +167,12 @@ class TrainingArguments:
         if self.views > 1 and self.augmentation == "none":
             raise ConfigError(
                 f"views is {self.views}, but without augmentation all would be the same: "
-                "give augmentation='flip' or 'published', or views=1"
+                "give augmentation='flip', 'crop' or 'published', or views=1"
             )
         if self.views > 2 and self.augmentation == "flip":
             raise ConfigError(
                 f"views is {self.views}, but a picture and its mirror image are 2: "
-                "give views=2, or augmentation='published'"
+                "give views=2, or augmentation='crop' or 'published'"
             )
         if self.views == 1 and self.augmentation != "none":
             raise ConfigError(

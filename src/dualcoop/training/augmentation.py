@@ -1,4 +1,4 @@
-"""Augmentations of training pictures; all keep the square that the picture was squashed to."""
+"""Augmentations of training pictures; what comes out fits the square that pictures are squashed to."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 Transform = Callable[[Image.Image], Tensor]
+
+# Milder than in training from scratch: a label of the whole picture has to stay true of most of it.
+CROP_AREA = (0.5, 1.0)
+CROP_PROPORTIONS = (3 / 4, 4 / 3)
 
 
 class Cutout:
@@ -36,12 +40,40 @@ class Cutout:
         return copy
 
 
+class Crop:
+    """Squash a random box of a picture to a square, as the whole picture would be.
+
+    The box covers CROP_AREA of the picture, and its width over its height is the picture's times
+    CROP_PROPORTIONS, so that its content is stretched by no more than that beside the squashed picture's.
+    From the picture itself, not the squashed one, whose pixels would be spread over more than they hold.
+
+    Args:
+        image_size: S, pixels.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        self.image_size = image_size
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """(S, S) of an RGB picture."""
+        narrowest, widest = (image.width / image.height * share for share in CROP_PROPORTIONS)
+        crop = v2.RandomResizedCrop(
+            (self.image_size, self.image_size),
+            scale=CROP_AREA,
+            ratio=(narrowest, widest),
+            interpolation=v2.InterpolationMode.BICUBIC,
+            antialias=True,
+        )
+        return crop(image)
+
+
 def augmented(preprocess: Transform, augmentation: str, image_size: int, *, alone: bool = False) -> Transform:
     """`preprocess` with an augmentation before it.
 
     Args:
         preprocess: the backbone's own, picture to (3, S, S).
-        augmentation: "none", "flip", or "published" (Cutout of half the side, then RandAugment).
+        augmentation: "none", "flip", "crop" (see `Crop`; then mirrored with probability 1/2), or "published" (Cutout
+            of half the side, then RandAugment).
         image_size: S, pixels; the published augmentation sees the squashed picture.
         alone: no plain view stands beside this one, so "flip" mirrors every second picture at random, where
             it otherwise mirrors all of them.
@@ -53,13 +85,13 @@ def augmented(preprocess: Transform, augmentation: str, image_size: int, *, alon
     if augmentation == "flip":
         mirror = v2.RandomHorizontalFlip() if alone else functional.horizontal_flip
         return lambda image: preprocess(mirror(image))
-    chain = v2.Compose(
-        [
-            v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC),
-            Cutout(),
-            v2.RandAugment(),
-        ]
-    )
+    steps: list[Callable[[Image.Image], Image.Image]]
+    if augmentation == "crop":
+        steps = [Crop(image_size), v2.RandomHorizontalFlip()]
+    else:
+        squash = v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC)
+        steps = [squash, Cutout(), v2.RandAugment()]
+    chain = v2.Compose(steps)
     return lambda image: preprocess(chain(image))
 
 
