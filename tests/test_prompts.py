@@ -440,6 +440,19 @@ def test_single_negative_prompt_speaks_in_words(opposite_backbone):
     torch.testing.assert_close(learner.text_features(opposite_backbone).negative[:1], expected)
 
 
+@pytest.mark.parametrize("phrase", ["no trace of", None])
+def test_a_negative_phrase_of_ones_own_is_spoken_in_words(opposite_backbone, phrase):
+    config = PromptLearner(opposite_backbone, CLASSES, PromptConfig(negative_init=phrase)).config
+    assert (config.absence, config.negative_init) == ("words", phrase)
+
+
+def test_settled_prompts_name_the_phrases_that_they_start_from(opposite_backbone):
+    config = PromptLearner(opposite_backbone, CLASSES, PromptConfig(positive_init="an image of")).config
+    assert (config.absence, config.negative_init) == ("opposite", "an image of")
+    own = PromptConfig(negative_init="no trace of", absence="opposite")
+    assert PromptLearner(opposite_backbone, CLASSES, own).config == own
+
+
 def test_other_ways_of_absence_are_refused():
     with pytest.raises(ConfigError, match="absence is 'silence', expected words, opposite or None"):
         PromptConfig(absence="silence")

@@ -233,6 +233,13 @@ def test_options_of_the_saved_model_can_be_overridden_where_it_makes_sense(saved
         load(saved, image_size=33)
 
 
+@pytest.mark.parametrize(("scale", "expected"), [(None, 80.0), (7.0, 7.0)])
+def test_a_scale_that_follows_the_image_size_follows_another_one(tmp_path, monkeypatch, scale, expected):
+    monkeypatch.setattr(TinyBackbone, "spatial_scale_at", lambda self, size: 20.0 * (size / 32) ** 2)
+    DualCoOp(TinyBackbone(), CLASSES, spatial_scale=scale).save_pretrained(tmp_path)
+    assert load(tmp_path, image_size=64).spatial_scale == expected
+
+
 @pytest.mark.parametrize("keep", [0, 1, 7, 100, 0.5, -1])
 def test_cut_off_tensors_are_refused(saved, keep):
     path = saved / "model.safetensors"

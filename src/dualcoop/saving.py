@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -131,6 +132,8 @@ def load_model(
         _copy_tensors(
             folder / BACKBONE_FILE, changed, {name: states[name] for name in changed if name in states}
         )
+    # A scale that follows the image size follows it here too; one of the user's own stays.
+    own_scale = math.isclose(config.spatial_scale, own_backbone.spatial_scale_at(config.image_size))
     try:
         model = DualCoOp(
             own_backbone,
@@ -138,7 +141,7 @@ def load_model(
             config.prompts,
             aggregation=config.aggregation if aggregation is None else aggregation,
             image_size=config.image_size if image_size is None else image_size,
-            spatial_scale=config.spatial_scale,
+            spatial_scale=None if own_scale else config.spatial_scale,
             logit_scale=config.logit_scale,
             logit_bias=config.logit_bias,
         )

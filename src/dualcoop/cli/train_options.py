@@ -160,9 +160,10 @@ class PromptOptions:
     positive_init: Annotated[
         str, typer.Option(help='Phrase to start from; "random" for random vectors.', rich_help_panel=PROMPTS)
     ] = "a photo of a"
-    negative_init: Annotated[str, typer.Option(help="The same for the negative prompt.", rich_help_panel=PROMPTS)] = (
-        "a photo without a"
-    )
+    negative_init: Annotated[
+        str,
+        typer.Option(help="The same for the negative prompt, which then says absence in words.", rich_help_panel=PROMPTS),
+    ] = "a photo without a"
     residual: Annotated[
         bool | None,
         typer.Option(

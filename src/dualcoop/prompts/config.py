@@ -10,6 +10,7 @@ from dualcoop.errors import ConfigError
 MODES = ("dual", "positive", "negative")
 ABSENCES = ("words", "opposite")
 DEFAULT_TOKENS = 16
+NEGATIVE_PHRASE = "a photo without a"
 _AS_PUBLISHED: dict[str, Any] = {"positive_init": None, "negative_init": None, "absence": "words"}
 
 
@@ -36,9 +37,10 @@ class PromptConfig:
             where no context leads it (task residual: Yu et al., CVPR 2023). Not part of DualCoOp as published. None
             takes it where contexts are class-specific; shared prompts cannot have it.
         absence: how dual prompts say that a class is absent. "words": the negative prompt says it, as published.
-            "opposite": the negative text feature is the opposite of the negative prompt's, whose context then starts
-            from `positive_init`, so that untrained prompts rank as the positive one alone does. None takes what suits
-            the backbone (`Backbone.absence`). A single prompt always speaks in words.
+            "opposite": the negative text feature is the opposite of the negative prompt's, which then starts like the
+            positive one unless it has a phrase of its own, so that untrained prompts rank as the positive one alone
+            does. None takes what suits the backbone (`Backbone.absence`), and words where `negative_init` is given. A
+            single prompt always speaks in words.
 
     Raises:
         ConfigError: for a value that makes no sense.
@@ -48,7 +50,7 @@ class PromptConfig:
     negative_tokens: int | None = None
     class_specific: bool = True
     positive_init: str | None = "a photo of a"
-    negative_init: str | None = "a photo without a"
+    negative_init: str | None = NEGATIVE_PHRASE
     mode: str = "dual"
     init_std: float = 0.02
     seed: int = 0
@@ -98,17 +100,19 @@ class PromptConfig:
         return self.class_specific if self.residual is None else self.residual
 
     def for_backbone(self, backbone: Backbone) -> "PromptConfig":
-        """The same with `absence` settled."""
-        return replace(self, absence=backbone.absence) if self.absence is None else self
+        """The same with `absence` settled, and the phrase that the negative context then starts from."""
+        own_phrase = self.negative_init != NEGATIVE_PHRASE
+        config = self
+        if config.absence is None:
+            config = replace(config, absence="words" if own_phrase else backbone.absence)
+        if config.negative_is_opposite and not own_phrase:
+            config = replace(config, negative_init=config.positive_init)
+        return config
 
     @property
     def negative_is_opposite(self) -> bool:
         """Whether the negative text features are turned round; `absence` has to be settled."""
         return self.absence == "opposite" and self.mode == "dual"
-
-    def first_phrase(self, polarity: str) -> str | None:
-        """Phrase that a context starts from, None for random vectors."""
-        return self.positive_init if polarity == "positive" or self.negative_is_opposite else self.negative_init
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values; `dualcoop.prompts.prompts_from_dict` reads them back."""

@@ -24,7 +24,7 @@ class PromptLearner(nn.Module):
     a frozen tower is no part of what is learned.
 
     Attributes:
-        config: PromptConfig with `absence` settled.
+        config: PromptConfig with `absence` and the negative phrase settled.
         positive_context: V+ of Eq. 1, (M, N+, W) or, shared, (N+, W); None in mode "negative".
         negative_context: V- of Eq. 2, (M, N-, W) or, shared, (N-, W); None in mode "positive".
         positive_residual, negative_residual: (M, D), zero at the start, added to the L2-normalised text features,
@@ -149,7 +149,7 @@ def initial_context(backbone: Backbone, config: PromptConfig, polarity: str, cla
     Raises:
         ConfigError: when the phrase has more tokens than the context.
     """
-    phrase = config.first_phrase(polarity)
+    phrase: str | None = getattr(config, f"{polarity}_init")
     tokens: int | None = getattr(config, f"{polarity}_tokens")
     no_words = torch.empty(0, backbone.text_width)
     words = no_words if phrase is None else phrase_embeddings(backbone, phrase).float().cpu()
