@@ -162,7 +162,7 @@ class PromptOptions:
     ] = "a photo of a"
     negative_init: Annotated[
         str,
-        typer.Option(help="The same for the negative prompt, which then says absence in words.", rich_help_panel=PROMPTS),
+        typer.Option(help="The same for the negative prompt, which then speaks in words.", rich_help_panel=PROMPTS),
     ] = "a photo without a"
     residual: Annotated[
         bool | None,
