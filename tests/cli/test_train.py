@@ -19,6 +19,7 @@ from dualcoop.prompts import PromptConfig
 from dualcoop.prompts.config import MODES
 from dualcoop.training import Trainer, TrainingArguments
 from dualcoop.training import arguments as training_arguments
+from dualcoop.training.checkpoints import CHECKPOINT_FILE, write_checkpoint
 
 
 def record(folder):
@@ -191,6 +192,18 @@ def test_an_interrupted_run_resumes_to_the_same_result(run, table, photos, tmp_p
     assert "--resume" in stopped.stderr
     assert run(*command, "-o", tmp_path / "parts", "--resume").exit_code == 0
     assert_equal_tensors(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_an_interrupted_run_is_not_lost_by_mistake(run, table, photos, tmp_path):
+    write_checkpoint(tmp_path / "out", {"context": torch.zeros(1)}, {})
+    before = (tmp_path / "out" / CHECKPOINT_FILE).read_bytes()
+    command = ("train", table, "--images", photos, "-o", tmp_path / "out", "--epochs", 1)
+    refused = run(*command)
+    assert refused.exit_code == 1
+    assert "an interrupted run is in this folder. Go on with --resume" in refused.stderr.replace("\n", " ")
+    assert (tmp_path / "out" / CHECKPOINT_FILE).read_bytes() == before
+    assert run(*command, "--overwrite").exit_code == 0
+    assert (tmp_path / "out" / CHECKPOINT_FILE).read_bytes() != before
 
 
 def test_problems_in_the_table_are_listed_and_the_rest_is_trained_on(run, table, photos, tmp_path):
