@@ -214,6 +214,7 @@ def test_problems_in_the_table_are_listed_and_the_rest_is_trained_on(run, table,
     assert "1 problem; rows and images that cannot be used were left out" in result.stderr
     assert "row 10 (missing.png)" in result.stderr.replace("\n", " ")
     assert ".problems" not in result.stderr
+    assert "pass --images with the folder" in result.stderr.replace("\n", " ")
     strict = run("train", table, "--images", photos, "-o", tmp_path / "strict", "--epochs", 1, "--strict")
     assert strict.exit_code == 1
     assert not (tmp_path / "strict").exists()
@@ -243,6 +244,7 @@ def test_a_table_with_its_own_validation_part_keeps_it(run, table, photos, tmp_p
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--select", "best", "--valid-fraction", "0"), "--select"),
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--known-fraction", "1.5"), "--known-fraction is 1.5"),
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--learning-rate", "-1"), "--learning-rate is -1"),
+        (("TABLE", "-o", "x", "--images", "PHOTOS", "--views", "3"), "give --augmentation crop or published, or"),
     ],
 )
 def test_bad_input_is_said_in_one_message(run, table, photos, arguments, message):

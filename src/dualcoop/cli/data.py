@@ -12,6 +12,7 @@ from dualcoop.cli.groups import plain
 from dualcoop.cli.messages import count, say
 from dualcoop.cli.options import DataOptions
 from dualcoop.cli.progress import progress_bar
+from dualcoop.cli.wording import reworded
 
 if TYPE_CHECKING:
     from dualcoop.data.labels import DatasetSplits
@@ -61,7 +62,7 @@ def show_problems(data: "DatasetSplits") -> None:
         mark="warning",
     )
     for problem in data.problems[:SHOWN_PROBLEMS]:
-        say(f"  {problem}")
+        say(f"  {reworded(problem)}")
     more = len(data.problems) - SHOWN_PROBLEMS
     if more > 0:
         say(f"  and {more:,} more (--strict stops at the first)")

@@ -17,6 +17,7 @@ from dualcoop.cli.models import DEFAULT_BACKBONE, is_exported, open_exported, op
 from dualcoop.cli.options import Backbone, BatchSize, LabelOptions, TaggingOptions, Workers
 from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
 from dualcoop.cli.progress import progress_bar
+from dualcoop.cli.wording import reworded
 from dualcoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
     if found.problems and (strict or not found.paths):
         raise DataError(" ".join(str(problem) for problem in found.problems))
     for problem in found.problems:
-        warn(str(problem))
+        warn(reworded(problem))
     if not found.paths:
         raise ConfigError("name at least one image, folder or pattern.")
     return found.paths
@@ -192,7 +193,7 @@ def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally)
             writer.write(prediction)
             tally.tagged += 1
         else:
-            warn(f"skipped {prediction.error}")
+            warn(f"skipped {reworded(prediction.error)}")
             tally.skipped += 1
 
 

@@ -166,9 +166,10 @@ class TrainingArguments:
                 "training: give views=0 with an augmentation, or views=1"
             )
         if self.views > 1 and self.augmentation == "none":
+            mirrored = "'flip', " if self.views == 2 else ""
             raise ConfigError(
                 f"views is {self.views}, but without augmentation all would be the same: "
-                "give augmentation='flip', 'crop' or 'published', or views=1"
+                f"give augmentation={mirrored}'crop' or 'published', or views=1"
             )
         if self.views > 2 and self.augmentation == "flip":
             raise ConfigError(
