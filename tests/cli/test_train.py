@@ -211,7 +211,7 @@ def test_problems_in_the_table_are_listed_and_the_rest_is_trained_on(run, table,
         stream.write("missing.png,dog,,train\n")
     result = run("train", table, "--images", photos, "-o", tmp_path / "out", "--epochs", 1)
     assert result.exit_code == 0, result.output
-    assert "1 problem; rows and images that cannot be used were left out" in result.stderr
+    assert "1 problem with the labels and images; what cannot be used was left out:" in result.stderr
     assert "row 10 (missing.png)" in result.stderr.replace("\n", " ")
     assert ".problems" not in result.stderr
     assert "pass --images with the folder" in result.stderr.replace("\n", " ")

@@ -53,11 +53,11 @@ def plain_options(options: DataOptions) -> dict[str, Any]:
 
 
 def show_problems(data: "DatasetSplits") -> None:
-    """List what could not be used as it was."""
+    """List what is wrong with the data, whether it was left out or kept."""
     if not data.problems:
         return
     say(
-        f"{count(len(data.problems), 'problem')}; rows and images that cannot be used were left out:",
+        f"{count(len(data.problems), 'problem')} with the labels and images; what cannot be used was left out:",
         style="bold yellow",
         mark="warning",
     )
