@@ -91,6 +91,13 @@ def test_class_specific_prompts_refuse_other_labels(run, photos, trained):
     assert "train with --shared" in result.stderr.replace("\n", " ")
 
 
+@pytest.mark.parametrize("model", ["a-model", "tagger.onnx"])
+def test_a_backbone_beside_a_trained_model_is_refused(run, photos, model):
+    result = run("tag", photos, "--model", model, "--backbone", "lite")
+    assert result.exit_code == 1
+    assert f"--model {model} has a backbone of its own" in result.stderr.replace("\n", " ")
+
+
 def test_unreadable_images_are_skipped_named_and_counted(run, photos):
     (photos / "broken.png").write_bytes(b"\x89PNG not really")
     result = run("tag", photos, *LABELS, "-f", "jsonl")
