@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dualcoop import __version__
-from dualcoop.cli.messages import storage
+from dualcoop.cli.messages import count, storage
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import is_exported
 from dualcoop.cli.progress import waiting
@@ -135,7 +135,7 @@ def _describe_model(folder: Path, console: Console) -> None:
             ),
             "trained": training.get("started", "not recorded"),
             "training data": "; ".join(
-                f"{name}: {part['images']} images, {part['known_labels']} known labels"
+                f"{name}: {count(part['images'], 'image')}, {count(part['known_labels'], 'known label')}"
                 for name, part in training.get("data", {}).items()
             ),
         },
