@@ -79,7 +79,7 @@ def test_training_writes_a_model_and_everything_about_the_run(run, table, photos
 
 def test_data_are_summed_up_and_metrics_come_with_protocols(run, table, photos, tmp_path):
     result = run("train", table, "--images", photos, "--output", tmp_path / "out", "--epochs", 1)
-    assert "1 of the training images were held out" in result.stdout
+    assert "1 of the training images was held out" in result.stdout
     assert "classes without positives skipped" in " ".join(result.stdout.split())
     assert "epoch 1/1: loss" in result.stderr
     command = f"dualcoop evaluate {tmp_path / 'out'} {table} --images {photos}"

@@ -70,7 +70,8 @@ def with_valid_part(splits: "DatasetSplits", hold_out: HoldOutOptions) -> "Datas
     if not held:
         return splits
     train, valid = hold_out_images(splits.train, held, hold_out.split_seed)
-    note = f"{held} of the training images were held out for validation (seed {hold_out.split_seed})"
+    were = "was" if held == 1 else "were"
+    note = f"{held} of the training images {were} held out for validation (seed {hold_out.split_seed})"
     return replace(splits, train=train, valid=valid, notes=(*splits.notes, note))
 
 

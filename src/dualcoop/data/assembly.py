@@ -251,7 +251,8 @@ def _report_classes_without_positives(
             source,
             None,
             None,
-            f"{len(empty)} of {len(part.classes)} classes are present in no {name} image: "
+            f"{len(empty)} of {len(part.classes)} classes {'is' if len(empty) == 1 else 'are'} present in no "
+            f"{name} image: "
             f"{quoted_list(empty)}",
             "Label an image of each, correct the spelling, or leave them out with classes=[...]",
         )
