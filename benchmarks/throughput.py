@@ -20,9 +20,10 @@ from rich.table import Table
 from dualcoop import DualCoOp, create_backbone
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+from dualcoop.data.images import default_workers
 from dualcoop.demo.content import FOLDER
 from dualcoop.model import DRAFT_OVERSAMPLING
-from dualcoop.pictures import default_workers, picture_batches
+from dualcoop.pictures import picture_batches
 
 LABELS = (20, 1000)
 PRECISIONS = ("float32", "bfloat16")

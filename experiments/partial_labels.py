@@ -1,6 +1,6 @@
 """Partial labels: zero-shot, linear classifier and DualCoOp on the same features and masks.
 
-    python -m experiments.partial_labels --data ../shared/data --output results
+    python -m experiments.partial_labels --data DATA --output results
 
 Every run is one line of `results/partial_labels.jsonl`; lines that are there are not computed again.
 """

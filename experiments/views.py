@@ -1,6 +1,6 @@
 """Augmented views and int8: what they do to validation mAP and to time.
 
-    python -m experiments.views --data ../shared/data --output results
+    python -m experiments.views --data DATA --output results
 
 A fifth of the training images judges; test images have no part. Every run is one line of `results/views.jsonl`;
 lines that are there are not computed again. Region features are kept in `--cache` meanwhile, so that 8 views use the

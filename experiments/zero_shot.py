@@ -1,6 +1,6 @@
 """Zero-shot and generalised zero-shot recognition on COCO's 48 seen and 17 unseen classes.
 
-    python -m experiments.zero_shot --data ../shared/data --output results
+    python -m experiments.zero_shot --data DATA --output results
 
 Shared prompts are trained on the seen classes (training images with at least one of them) and tested on the
 unseen ones (ZSL) and on all 65 (GZSL), beside the untrained backbone.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
 import numpy as np
 from PIL import Image
 
+from dualcoop.data.images import default_workers, open_image, to_rgb
 from dualcoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 ON_ERROR = ("raise", "skip")
 # Batches of a list that are read while an earlier one is computed with.
 READ_AHEAD = 1
-MOST_WORKERS = 8
 
 
 class PictureBatch(NamedTuple):
@@ -60,8 +60,6 @@ def open_picture(picture: Picture, *, draft_size: int | None = None) -> Image.Im
     Raises:
         DataError: when it cannot be read, or is something else.
     """
-    from dualcoop.data.images import open_image, to_rgb
-
     if isinstance(picture, str | os.PathLike):
         return open_image(picture, draft_size=draft_size)
     if isinstance(picture, Image.Image):
@@ -151,12 +149,6 @@ def picture_batches(
             yield PictureBatch(paths, errors, _stacked(pixels) if pixels else None)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def default_workers() -> int:
-    """Threads that read pictures: one for each core that the process may use, at most 8."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(usable or 1, MOST_WORKERS)
 
 
 def _stacked(pixels: list[Any]) -> Any:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dualcoop.cli.metrics import ReportFormat, report_text
 from dualcoop.data import load_dataset
 from dualcoop.evaluation import evaluate
 from dualcoop.model import DualCoOp
@@ -27,6 +28,12 @@ def test_another_part_is_measured_when_asked_for(run, trained, table, photos):
     assert json.loads(result.stdout)["images"] == 6
     everything = run("evaluate", trained, table, "--images", photos, "--split", "all", "-f", "json")
     assert json.loads(everything.stdout)["images"] == 8
+
+
+def test_one_image_is_said_in_the_singular():
+    report = evaluate([[0.9, 0.1]], [[1, -1]], ("dog", "kite"))
+    title = report_text(report, ReportFormat.table, per_class=False).splitlines()[0]
+    assert title.strip() == "1 image, 2 classes; 1 label known present, 1 known absent"
 
 
 def test_the_only_part_is_measured_without_asking(run, trained, table, photos):

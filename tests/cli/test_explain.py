@@ -34,6 +34,7 @@ def test_trained_model_explains_its_labels_only(run, photos, trained, tmp_path):
         (("nowhere.jpg", "-l", "dog"), "nowhere.jpg: the file is missing"),
         (("PHOTOS", "-l", "dog"), "this is a folder, not a picture"),
         (("PHOTO", "-l", " , "), "holds no label"),
+        (("PHOTO", "-l", "dog", "--model", "x", "--backbone", "lite"), "--model x has a backbone of its own"),
         (("PHOTO", "-l", "dog", "-o", "PHOTOS"), "this is a folder. Name a file"),
         (("PHOTO", "-l", "dog", "-o", "heat.xyz"), "heat.xyz: the heat map cannot be written"),
     ],

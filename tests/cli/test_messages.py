@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from dualcoop.cli.messages import PACKAGE, count, duration, plain_warnings
+from dualcoop.cli.messages import PACKAGE, count, duration, plain_warnings, storage
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,14 @@ def test_durations(seconds, text):
 )
 def test_counts(number, word, text):
     assert count(number, word) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**19, "1.5 MiB"), (5 * 2**29, "2.5 GiB")],
+)
+def test_bytes_are_said_in_the_unit_that_fits(size, text):
+    assert storage(size) == text
 
 
 def emit(message, file):

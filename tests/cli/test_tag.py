@@ -88,6 +88,14 @@ def test_class_specific_prompts_refuse_other_labels(run, photos, trained):
     result = run("tag", photos / "1.png", "--model", trained, "--labels", "cat")
     assert result.exit_code == 1
     assert "class-specific" in result.stderr
+    assert "train with --shared" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("model", ["a-model", "tagger.onnx"])
+def test_a_backbone_beside_a_trained_model_is_refused(run, photos, model):
+    result = run("tag", photos, "--model", model, "--backbone", "lite")
+    assert result.exit_code == 1
+    assert f"--model {model} has a backbone of its own" in result.stderr.replace("\n", " ")
 
 
 def test_unreadable_images_are_skipped_named_and_counted(run, photos):
@@ -97,6 +105,13 @@ def test_unreadable_images_are_skipped_named_and_counted(run, photos):
     assert len(jsonl(result.stdout)) == 8
     assert "broken.png" in result.stderr
     assert "1 skipped because they could not be read" in result.stderr
+
+
+def test_a_picture_that_is_too_large_gets_a_remedy_of_the_command_line(run, photos, monkeypatch):
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 8)
+    result = run("tag", photos / "1.png", *LABELS)
+    assert "too large to be decoded safely" in result.stderr.replace("\n", " ")
+    assert "Scale it down.\n" in result.stderr
 
 
 def test_strict_stops_at_the_first_unreadable_image_and_keeps_what_is_done(run, photos, tmp_path):

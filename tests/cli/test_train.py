@@ -19,6 +19,7 @@ from dualcoop.prompts import PromptConfig
 from dualcoop.prompts.config import MODES
 from dualcoop.training import Trainer, TrainingArguments
 from dualcoop.training import arguments as training_arguments
+from dualcoop.training.checkpoints import CHECKPOINT_FILE, write_checkpoint
 
 
 def record(folder):
@@ -78,7 +79,7 @@ def test_training_writes_a_model_and_everything_about_the_run(run, table, photos
 
 def test_data_are_summed_up_and_metrics_come_with_protocols(run, table, photos, tmp_path):
     result = run("train", table, "--images", photos, "--output", tmp_path / "out", "--epochs", 1)
-    assert "1 of the training images were held out" in result.stdout
+    assert "1 of the training images was held out" in result.stdout
     assert "classes without positives skipped" in " ".join(result.stdout.split())
     assert "epoch 1/1: loss" in result.stderr
     command = f"dualcoop evaluate {tmp_path / 'out'} {table} --images {photos}"
@@ -193,14 +194,27 @@ def test_an_interrupted_run_resumes_to_the_same_result(run, table, photos, tmp_p
     assert_equal_tensors(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_an_interrupted_run_is_not_lost_by_mistake(run, table, photos, tmp_path):
+    write_checkpoint(tmp_path / "out", {"context": torch.zeros(1)}, {})
+    before = (tmp_path / "out" / CHECKPOINT_FILE).read_bytes()
+    command = ("train", table, "--images", photos, "-o", tmp_path / "out", "--epochs", 1)
+    refused = run(*command)
+    assert refused.exit_code == 1
+    assert "an interrupted run is in this folder. Go on with --resume" in refused.stderr.replace("\n", " ")
+    assert (tmp_path / "out" / CHECKPOINT_FILE).read_bytes() == before
+    assert run(*command, "--overwrite").exit_code == 0
+    assert (tmp_path / "out" / CHECKPOINT_FILE).read_bytes() != before
+
+
 def test_problems_in_the_table_are_listed_and_the_rest_is_trained_on(run, table, photos, tmp_path):
     with table.open("a") as stream:
         stream.write("missing.png,dog,,train\n")
     result = run("train", table, "--images", photos, "-o", tmp_path / "out", "--epochs", 1)
     assert result.exit_code == 0, result.output
-    assert "1 problem; rows and images that cannot be used were left out" in result.stderr
+    assert "1 problem with the labels and images; what cannot be used was left out:" in result.stderr
     assert "row 10 (missing.png)" in result.stderr.replace("\n", " ")
     assert ".problems" not in result.stderr
+    assert "pass --images with the folder" in result.stderr.replace("\n", " ")
     strict = run("train", table, "--images", photos, "-o", tmp_path / "strict", "--epochs", 1, "--strict")
     assert strict.exit_code == 1
     assert not (tmp_path / "strict").exists()
@@ -230,6 +244,7 @@ def test_a_table_with_its_own_validation_part_keeps_it(run, table, photos, tmp_p
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--select", "best", "--valid-fraction", "0"), "--select"),
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--known-fraction", "1.5"), "--known-fraction is 1.5"),
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--learning-rate", "-1"), "--learning-rate is -1"),
+        (("TABLE", "-o", "x", "--images", "PHOTOS", "--views", "3"), "give --augmentation crop or published, or"),
     ],
 )
 def test_bad_input_is_said_in_one_message(run, table, photos, arguments, message):

@@ -150,7 +150,7 @@ def test_classes_without_a_positive_are_reported_once(table):
 
 def test_a_class_whose_only_image_is_missing_counts_as_without_positives(table):
     data = quiet(table("image,labels\na.jpg,dog\ngone.jpg,cat\n"))
-    assert "1 of 2 classes are present in no train image: 'cat'" in str(data.problems[-1])
+    assert "1 of 2 classes is present in no train image: 'cat'" in str(data.problems[-1])
 
 
 def many(table, photos, count=40, split=""):

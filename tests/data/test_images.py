@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dualcoop.data.images import ImageError, open_image, to_rgb
+from dualcoop.data.images import ImageError, default_workers, open_image, to_rgb
 from dualcoop.errors import DataError
 
 
@@ -276,3 +276,9 @@ def test_a_lack_of_memory_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", out_of_memory)
     with pytest.raises(DataError, match=r"large\.png: there is not enough memory to decode the picture"):
         open_image(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize(("usable", "threads"), [({0}, 1), ({1, 3}, 2), (set(range(64)), 8)])
+def test_pictures_are_read_on_the_cores_that_the_process_may_use(monkeypatch, usable, threads):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: usable, raising=False)
+    assert default_workers() == threads

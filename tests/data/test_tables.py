@@ -137,6 +137,17 @@ def test_without_merging_such_rows_are_reported_with_the_option(table):
     assert "duplicates='merge'" in messages(data)[0]
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "image,dog,cat\na.jpg,1,0\na.jpg,0,0\nb.jpg,1,1\n",
+        "image,labels,split\na.jpg,dog,train\na.jpg,dog,test\nb.jpg,dog,train\n",
+    ],
+)
+def test_merging_is_not_offered_where_it_would_fail_too(table, rows):
+    assert messages(quiet(table(rows)))[0].endswith("Keep the right one.")
+
+
 def test_merging_known_and_unknown_keeps_what_is_known(table):
     data = quiet(table("image,dog,cat\na.jpg,1,\na.jpg,,0\nb.jpg,,1\n"), duplicates="merge")
     np.testing.assert_array_equal(data.train.labels, [[1, -1], [0, 1]])

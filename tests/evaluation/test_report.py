@@ -150,8 +150,8 @@ def test_the_text_shows_every_metric_with_two_decimals(case):
 @pytest.mark.parametrize(
     ("labels", "note"),
     [
-        ([[1, -1], [-1, -1]], "1 of 2 classes have no known positive"),
-        ([[1, -1], [-1, -1]], "1 of 2 images have no known positive"),
+        ([[1, -1], [-1, -1]], "No known positive in 1 of 2 classes:"),
+        ([[1, -1], [-1, -1]], "No known positive in 1 of 2 images:"),
         ([[1, 0], [1, 1]], "No label is known to be absent"),
         ([[1, 0], [-1, 1]], "25.0 % of the labels are unknown"),
     ],
@@ -164,6 +164,11 @@ def test_what_makes_a_figure_unusual_is_noted(labels, note):
 
 def test_complete_labels_need_no_note():
     assert evaluate([[0.9, 0.1], [0.2, 0.8]], [[1, -1], [-1, 1]], ("a", "b")).notes == ()
+
+
+def test_one_of_a_kind_is_said_in_the_singular():
+    first = str(evaluate([[0.9]], [[1]], ("a",))).splitlines()[0]
+    assert first == "1 image, 1 class, 1 label known present, 0 known absent; percent"
 
 
 def test_an_undefined_mean_is_shown_as_a_dash():

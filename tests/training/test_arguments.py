@@ -44,6 +44,7 @@ WHOLE = "expected a whole number of at least"
         ({"views": -1}, f"views is -1, {WHOLE} 0"),
         ({"augmentation": "mixup"}, "augmentation is 'mixup', expected one of none, flip, crop, published"),
         ({"views": 2}, "without augmentation all would be the same: give augmentation='flip', 'crop' or 'published'"),
+        ({"views": 3}, "all would be the same: give augmentation='crop' or 'published', or views=1"),
         ({"views": 3, "augmentation": "flip"}, "give views=2, or augmentation='crop' or 'published'"),
         ({"augmentation": "flip"}, "the only view is the plain image: give views=2 or more, or views=0"),
         ({"augmentation": "crop"}, "augmentation is 'crop', but the only view is the plain image"),

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from dualcoop.cli.caching import cache_folder
 from dualcoop.cli.group import FAILED
-from dualcoop.cli.messages import count, duration, say, warn
+from dualcoop.cli.messages import count, duration, say, storage, warn
 from dualcoop.cli.progress import progress_bar
 from dualcoop.errors import ConfigError
 
@@ -38,7 +38,7 @@ def list_(folder: Folder = None) -> None:
     if found:
         Console().print(_table(found))
     size = sum(each.size for each in found)
-    say(f"{place}: {_size(size)} in {count(sum(each.shards for each in found), 'shard')}")
+    say(f"{place}: {storage(size)} in {count(sum(each.shards for each in found), 'shard')}")
 
 
 @cache.command()
@@ -90,7 +90,7 @@ def clear(
         whose = "" if backbone is None else f" of {backbone}; `dualcoop cache list` names the backbones"
         say(f"{place}: there are no features{whose}")
     else:
-        say(f"{_size(removed)} removed from {place}")
+        say(f"{storage(removed)} removed from {place}")
 
 
 def _table(found: "Sequence[Contents]") -> Table:
@@ -110,14 +110,8 @@ def _table(found: "Sequence[Contents]") -> Table:
                 f"{encoding.regions} x {encoding.dimensions}",
                 f"{encoding.precision}, {encoding.stored}",
             ]
-        table.add_row(*what, f"{each.rows:,}", f"{each.shards:,}", _size(each.size), _ago(each.used))
+        table.add_row(*what, f"{each.rows:,}", f"{each.shards:,}", storage(each.size), _ago(each.used))
     return table
-
-
-def _size(size: int) -> str:
-    if size < 2**20:
-        return f"{size / 2**10:.1f} KiB"
-    return f"{size / 2**20:.1f} MiB" if size < 2**30 else f"{size / 2**30:.2f} GiB"
 
 
 def _ago(used: float | None) -> str:

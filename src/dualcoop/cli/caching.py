@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from dualcoop.cli.messages import warn
 from dualcoop.cli.options import CacheOptions
+from dualcoop.cli.wording import reworded
 from dualcoop.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def open_cache(options: CacheOptions) -> "FeatureCache | None":
     try:
         return FeatureCache(default_folder(), options.cache_size)
     except ConfigError as error:
-        warn(f"{error}.")
+        warn(f"{reworded(error)}.")
         return None
 
 

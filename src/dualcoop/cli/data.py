@@ -12,6 +12,7 @@ from dualcoop.cli.groups import plain
 from dualcoop.cli.messages import count, say
 from dualcoop.cli.options import DataOptions
 from dualcoop.cli.progress import progress_bar
+from dualcoop.cli.wording import reworded
 
 if TYPE_CHECKING:
     from dualcoop.data.labels import DatasetSplits
@@ -52,16 +53,16 @@ def plain_options(options: DataOptions) -> dict[str, Any]:
 
 
 def show_problems(data: "DatasetSplits") -> None:
-    """List what could not be used as it was."""
+    """List what is wrong with the data, whether it was left out or kept."""
     if not data.problems:
         return
     say(
-        f"{count(len(data.problems), 'problem')}; rows and images that cannot be used were left out:",
+        f"{count(len(data.problems), 'problem')} with the labels and images; what cannot be used was left out:",
         style="bold yellow",
         mark="warning",
     )
     for problem in data.problems[:SHOWN_PROBLEMS]:
-        say(f"  {problem}")
+        say(f"  {reworded(problem)}")
     more = len(data.problems) - SHOWN_PROBLEMS
     if more > 0:
         say(f"  and {more:,} more (--strict stops at the first)")

@@ -15,6 +15,7 @@ from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_t
 from dualcoop.cli.models import is_backbone, open_model
 from dualcoop.cli.options import BatchSize, CacheOptions, ComputeOptions, DataOptions, Table, Workers
 from dualcoop.cli.progress import progress_bar
+from dualcoop.cli.wording import reworded
 from dualcoop.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _report(
     with progress_bar("evaluating", len(part)) as update:
         features = encode_images_once(network, part, progress=update, **encoding)
     for problem in features.problems:
-        warn(f"left out: {problem}")
+        warn(f"left out: {reworded(problem)}")
     if not len(features):
         raise DataError("no image could be read.")
     return measure(

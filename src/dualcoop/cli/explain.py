@@ -9,8 +9,8 @@ from dualcoop.cli.compute import autocast
 from dualcoop.cli.groups import grouped
 from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import say
-from dualcoop.cli.models import DEFAULT_BACKBONE, open_model
-from dualcoop.cli.options import Backbone, ComputeOptions, Model
+from dualcoop.cli.models import open_model
+from dualcoop.cli.options import ComputeOptions, Model, ZeroShotBackbone
 from dualcoop.cli.progress import waiting
 from dualcoop.errors import ConfigError
 
@@ -29,7 +29,7 @@ def explain(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="PNG to write.")] = Path("heat.png"),
     model: Model = None,
-    backbone: Backbone = DEFAULT_BACKBONE,
+    backbone: ZeroShotBackbone = None,
     *,
     compute: ComputeOptions,
 ) -> None:

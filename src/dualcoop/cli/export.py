@@ -8,7 +8,7 @@ import typer
 
 from dualcoop.cli.groups import grouped
 from dualcoop.cli.labels import read_labels
-from dualcoop.cli.messages import count, say
+from dualcoop.cli.messages import count, say, storage
 from dualcoop.cli.models import is_backbone, open_model
 from dualcoop.cli.options import LabelOptions
 from dualcoop.cli.progress import waiting
@@ -77,7 +77,7 @@ def export(
         exported = network.export_onnx(
             output, quantize=None if quantize is None else quantize.value, calibration=pictures
         )
-    say(f"{count(len(network.classes), 'class')} written to {output} ({exported.size / 2**20:.1f} MiB)")
+    say(f"{count(len(network.classes), 'class')} written to {output} ({storage(exported.size)})")
     if quantize is not None:
         say(
             f"scores of {count(exported.compared, 'image')} differ from the model's by {exported.mean_difference:.4f} "

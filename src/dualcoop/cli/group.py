@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from dualcoop.cli.messages import complain, plain_warnings, say
-from dualcoop.cli.wording import as_typed
+from dualcoop.cli.wording import as_typed, rewording
 from dualcoop.errors import DualCoOpError
 
 DEBUG = "--debug"
@@ -33,12 +33,12 @@ class CommandGroup(TyperGroup):
         """
         debug = ctx.meta[DEBUG]
 
-        def reworded(message: str) -> str:
+        def in_its_words(message: str) -> str:
             command = self.commands.get(ctx.invoked_subcommand or "")
             return as_typed(message, [str(parameter.name) for parameter in command.params] if command else [])
 
         try:
-            with plain_warnings(reworded, everything=debug):
+            with rewording(in_its_words), plain_warnings(in_its_words, everything=debug):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             say("stopped")
@@ -47,7 +47,7 @@ class CommandGroup(TyperGroup):
             message = _message(error)
             if debug or message is None:
                 raise
-            complain(reworded(message))
+            complain(in_its_words(message))
             raise typer.Exit(FAILED) from None
 
 

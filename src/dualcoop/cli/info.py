@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dualcoop import __version__
+from dualcoop.cli.messages import count, storage
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import is_exported
 from dualcoop.cli.progress import waiting
@@ -129,10 +130,12 @@ def _describe_model(folder: Path, console: Console) -> None:
             "head": f"{config.aggregation}, spatial scale {config.spatial_scale:g}, logit scale "
             f"{config.logit_scale:g}, logit bias {config.logit_bias:g}",
             "image size": f"{config.image_size} pixels",
-            "files": ", ".join(f"{path.name} ({_size(path)})" for path in sorted(folder.iterdir()) if path.is_file()),
+            "files": ", ".join(
+                f"{path.name} ({storage(path.stat().st_size)})" for path in sorted(folder.iterdir()) if path.is_file()
+            ),
             "trained": training.get("started", "not recorded"),
             "training data": "; ".join(
-                f"{name}: {part['images']} images, {part['known_labels']} known labels"
+                f"{name}: {count(part['images'], 'image')}, {count(part['known_labels'], 'known label')}"
                 for name, part in training.get("data", {}).items()
             ),
         },
@@ -150,7 +153,7 @@ def _describe_exported(file: Path, console: Console) -> None:
         str(file),
         {
             "written by": f"dualcoop {found.dualcoop_version}",
-            "size": _size(file),
+            "size": storage(file.stat().st_size),
             "backbone": f"{found.backbone}{', fine-tuned' if found.finetuned else ''}",
             "fingerprint": found.backbone_fingerprint,
             "classes": _some(found.classes),
@@ -169,11 +172,6 @@ def _some(classes: Sequence[str]) -> str:
 
 def _short(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
-
-
-def _size(path: Path) -> str:
-    size = path.stat().st_size
-    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} kiB" if size >= 2**10 else f"{size} B"
 
 
 def _print(title: str, values: dict[str, str], console: Console) -> None:

@@ -49,6 +49,16 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def storage(size: int) -> str:
+    """Bytes as a person says them: "512 B", "3.1 KiB", "7.5 MiB", "2.0 GiB"."""
+    if size < 2**10:
+        return f"{size} B"
+    for unit, power in (("KiB", 10), ("MiB", 20)):
+        if size < 2 ** (power + 10):
+            return f"{size / 2**power:.1f} {unit}"
+    return f"{size / 2**30:.1f} GiB"
+
+
 @contextmanager
 def plain_warnings(reworded: Callable[[str], str], *, everything: bool = False) -> Iterator[None]:
     """Show this package's own warnings as messages, each once, and other packages' not at all.

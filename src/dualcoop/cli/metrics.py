@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from dualcoop.cli.messages import count
+
 if TYPE_CHECKING:
     from dualcoop.evaluation import EvaluationReport
 
@@ -62,8 +64,8 @@ def print_metrics(report: Mapping[str, Any], *, title: str = "", console: Consol
     """Metrics of `EvaluationReport.to_dict()`, as it stands in a saved model too."""
     console = console or Console()
     what = (
-        f"{report['images']:,} images, {report['classes']:,} classes; {report['known_positives']:,} labels known "
-        f"present, {report['known_negatives']:,} known absent"
+        f"{count(report['images'], 'image')}, {count(report['classes'], 'class')}; "
+        f"{count(report['known_positives'], 'label')} known present, {report['known_negatives']:,} known absent"
     )
     grid = Table(title=f"{title}: {what}" if title else what, title_justify="left")
     grid.add_column("metric", no_wrap=True)

@@ -19,7 +19,7 @@ def open_model(
     model: str | None,
     labels: Sequence[str] | None,
     *,
-    backbone: str = DEFAULT_BACKBONE,
+    backbone: str | None = None,
     device: str = "auto",
     image_size: int | None = None,
 ) -> "DualCoOp":
@@ -28,14 +28,15 @@ def open_model(
     Args:
         model: folder or hub name of a trained model, or None.
         labels: names to look for; None takes the trained model's own.
-        backbone: of the zero-shot model.
+        backbone: of the zero-shot model, None for the default one; a trained model has its own.
         device: see `resolve_device`.
         image_size: pixels, None for the backbone's or the saved one.
 
     Raises:
-        ConfigError: when there is neither a model nor a label.
+        ConfigError: when there is neither a model nor a label, or a backbone beside a trained model.
         ModelError, BackboneError: when the model or its backbone cannot be loaded.
     """
+    refuse_backbone(model, backbone)
     if model is not None and is_exported(model):
         raise ConfigError(
             f"{model}: this is an exported file, which only `dualcoop tag` takes. Give the model that it was made of."
@@ -45,6 +46,7 @@ def open_model(
             'say what to look for: --labels "dog, beach, surfboard", --labels @words.txt with one label a line, '
             "or --model FOLDER of a trained model."
         )
+    backbone = backbone or DEFAULT_BACKBONE
     with waiting(f"loading {model or backbone}"):
         from dualcoop.model import DualCoOp
 
@@ -59,6 +61,19 @@ def open_model(
                 "hub; for any labels without training, leave --model out and give --labels (and --backbone)."
             ) from error
         return trained.with_classes(labels) if labels else trained
+
+
+def refuse_backbone(model: str | None, backbone: str | None) -> None:
+    """Say that a trained model keeps the backbone that it was trained with.
+
+    Raises:
+        ConfigError: when both are given.
+    """
+    if model is not None and backbone is not None:
+        raise ConfigError(
+            f"--model {model} has a backbone of its own, so --backbone {backbone} would do nothing. Leave one of the "
+            "two out: --backbone is for labels without training."
+        )
 
 
 def is_backbone(name: str) -> bool:

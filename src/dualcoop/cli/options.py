@@ -73,12 +73,13 @@ Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="A trained model: its folder, or owner/name on the hub.", show_default=False),
 ]
-Backbone = Annotated[
-    str,
-    typer.Option(
-        help="Vision-language model: lite (ships with dualcoop), an open_clip name such as RN101 or ViT-B-16, "
-        "hf-hub:owner/name, or a checkpoint file."
-    ),
+BACKBONE_HELP = (
+    "Vision-language model: lite (ships with dualcoop), an open_clip name such as RN101 or ViT-B-16, "
+    "hf-hub:owner/name, or a checkpoint file."
+)
+Backbone = Annotated[str, typer.Option(help=BACKBONE_HELP)]
+ZeroShotBackbone = Annotated[
+    str | None, typer.Option(help=f"{BACKBONE_HELP} A trained model has its own.", show_default="lite")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images encoded at once.", rich_help_panel=COMPUTING)]
 Workers = Annotated[

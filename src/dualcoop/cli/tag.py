@@ -13,10 +13,11 @@ from dualcoop.cli.compute import autocast
 from dualcoop.cli.groups import grouped
 from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import count, duration, say, stderr_console, warn
-from dualcoop.cli.models import DEFAULT_BACKBONE, is_exported, open_exported, open_model
-from dualcoop.cli.options import Backbone, BatchSize, LabelOptions, TaggingOptions, Workers
+from dualcoop.cli.models import is_exported, open_exported, open_model, refuse_backbone
+from dualcoop.cli.options import BatchSize, LabelOptions, TaggingOptions, Workers, ZeroShotBackbone
 from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
 from dualcoop.cli.progress import progress_bar
+from dualcoop.cli.wording import reworded
 from dualcoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def tag(
             show_default=False,
         ),
     ] = None,
-    backbone: Backbone = DEFAULT_BACKBONE,
+    backbone: ZeroShotBackbone = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
     *,
     out: OutputOptions,
@@ -164,10 +165,11 @@ def tag(
 
 
 def _open(
-    model: str | None, labels: list[str] | None, backbone: str, compute: TaggingOptions
+    model: str | None, labels: list[str] | None, backbone: str | None, compute: TaggingOptions
 ) -> tuple["DualCoOp | OnnxTagger", AbstractContextManager[object]]:
     """The model, and the context to compute in; an exported file brings its own."""
     if model is not None and is_exported(model):
+        refuse_backbone(model, backbone)
         return open_exported(model, labels, compute), nullcontext()
     network = open_model(model, labels, backbone=backbone, device=compute.device, image_size=compute.image_size)
     return network, autocast(network.device, compute.precision)
@@ -180,7 +182,7 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
     if found.problems and (strict or not found.paths):
         raise DataError(" ".join(str(problem) for problem in found.problems))
     for problem in found.problems:
-        warn(str(problem))
+        warn(reworded(problem))
     if not found.paths:
         raise ConfigError("name at least one image, folder or pattern.")
     return found.paths
@@ -192,7 +194,7 @@ def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally)
             writer.write(prediction)
             tally.tagged += 1
         else:
-            warn(f"skipped {prediction.error}")
+            warn(f"skipped {reworded(prediction.error)}")
             tally.skipped += 1
 
 

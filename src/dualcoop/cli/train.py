@@ -25,6 +25,7 @@ from dualcoop.cli.train_setup import (
     with_valid_part,
 )
 from dualcoop.cli.training_display import TrainingDisplay
+from dualcoop.cli.wording import reworded
 from dualcoop.errors import ConfigError, DataError
 
 
@@ -131,7 +132,7 @@ def train(
             say(f"what is done is in {out.output}; the same command with --resume goes on from the last checkpoint")
             raise
     for problem in result.problems:
-        say(f"left out: {problem}", style="bold yellow", mark="warning")
+        say(f"left out: {reworded(problem)}", style="bold yellow", mark="warning")
     _show_result(model.training_record, result.epoch, result.seconds, out.output, console)
     if splits.test is not None:
         say(f"the test part is still unseen: {_evaluation(context, out.output, table, data)}")

@@ -99,9 +99,9 @@ class OutputOptions:
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in the output folder.")] = (
         False
     )
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is in the output folder.")] = (
-        False
-    )
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model or the interrupted run in the output folder.")
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -25,21 +25,29 @@ RANDOM = "random"
 
 
 def check_output_folder(out: OutputOptions) -> None:
-    """Refuse to write over a model, or to resume what is not there.
+    """Refuse to write over a model, or over what an interrupted run has done.
 
     Raises:
         ConfigError: saying which option to add.
     """
     from dualcoop.saved_config import is_saved_model
+    from dualcoop.training.checkpoints import CHECKPOINT_FILE
 
     assert out.output is not None
     if out.resume and out.overwrite:
         raise ConfigError("--resume keeps what is in the output folder and --overwrite replaces it: choose one.")
     if out.output.exists() and not out.output.is_dir():
         raise ConfigError(f"{out.output}: this is a file. Name a folder.")
-    if is_saved_model(out.output) and not (out.resume or out.overwrite):
+    if out.resume or out.overwrite:
+        return
+    if is_saved_model(out.output):
         raise ConfigError(
             f"{out.output}: there is a model in this folder. Name another one, or replace it with --overwrite."
+        )
+    # A finished run leaves its checkpoint beside its model, so this one is all that there is of a run.
+    if (out.output / CHECKPOINT_FILE).is_file():
+        raise ConfigError(
+            f"{out.output}: an interrupted run is in this folder. Go on with --resume, or drop it with --overwrite."
         )
 
 
@@ -62,7 +70,8 @@ def with_valid_part(splits: "DatasetSplits", hold_out: HoldOutOptions) -> "Datas
     if not held:
         return splits
     train, valid = hold_out_images(splits.train, held, hold_out.split_seed)
-    note = f"{held} of the training images were held out for validation (seed {hold_out.split_seed})"
+    were = "was" if held == 1 else "were"
+    note = f"{held} of the training images {were} held out for validation (seed {hold_out.split_seed})"
     return replace(splits, train=train, valid=valid, notes=(*splits.notes, note))
 
 

@@ -1,6 +1,5 @@
 """From the names and labels that a loader read to checked images in train, valid and test parts."""
 
-import os
 import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
@@ -8,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dualcoop.data.images import MAX_PIXELS, ImageError, check_file, open_image
+from dualcoop.data.images import MAX_PIXELS, ImageError, check_file, default_workers, open_image
 from dualcoop.data.labels import SPLIT_NAMES, DatasetSplits, LabelledImages, LabelMatrix
 from dualcoop.data.problems import DataWarning, Problem, ProblemLog, counted, quoted_list
 from dualcoop.data.splits import hold_out_images
@@ -19,7 +18,6 @@ Progress = Callable[[int, int], None]
 
 DECODED_SIDE = 256
 WARNED_PROBLEMS = 3
-MOST_WORKERS = 8
 
 
 @dataclass
@@ -191,7 +189,7 @@ def _decodable_images(
         return None
 
     kept = []
-    with ThreadPoolExecutor(workers or min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(workers or default_workers()) as pool:
         try:
             for index, error in enumerate(pool.map(decode, part.paths)):
                 position = indices[index]
@@ -253,7 +251,8 @@ def _report_classes_without_positives(
             source,
             None,
             None,
-            f"{len(empty)} of {len(part.classes)} classes are present in no {name} image: "
+            f"{len(empty)} of {len(part.classes)} classes {'is' if len(empty) == 1 else 'are'} present in no "
+            f"{name} image: "
             f"{quoted_list(empty)}",
             "Label an image of each, correct the spelling, or leave them out with classes=[...]",
         )

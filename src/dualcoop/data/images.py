@@ -25,6 +25,7 @@ UPRIGHT = {
 }
 """What undoes each EXIF orientation. ImageOps.exif_transpose also rewrites the block, which may fail."""
 
+MOST_WORKERS = 8
 DAMAGED_REMEDY = "Copy or download it again, or leave it out"
 
 
@@ -102,6 +103,12 @@ def open_image(
     # SyntaxError for a PNG, struct.error, ValueError, IndexError and others.
     except Exception as error:
         raise ImageError(path, f"the picture is truncated or damaged ({error})", DAMAGED_REMEDY) from error
+
+
+def default_workers() -> int:
+    """Threads that read pictures: one for each core that the process may use, at most 8."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, MOST_WORKERS)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

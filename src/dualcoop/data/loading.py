@@ -86,7 +86,7 @@ def load_dataset(
         check_images: decode every image now rather than find the broken ones during training. By default each
             file must just exist and not be empty.
         max_pixels: largest picture that `check_images` accepts, width times height.
-        workers: threads of `check_images`.
+        workers: threads of `check_images`, by default one for each core that the process may use, at most 8.
         progress: called by `check_images` with (images done, images of the part).
 
     Returns:

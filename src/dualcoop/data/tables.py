@@ -102,7 +102,6 @@ def _settle_duplicates(
     for index in rows:
         groups[_image_key(listed.names[index])].append(index)
     merge = options.duplicates == "merge"
-    remedy = CONFLICT_REMEDY if merge else CONFLICT_REMEDY + MERGE_REMEDY
     kept = []
     merged = 0
     for first, *others in groups.values():
@@ -110,6 +109,8 @@ def _settle_duplicates(
         if conflict:
             numbers = ", ".join(str(listed.numbers[index]) for index in (first, *others))
             reason = f"rows {numbers} name the same image and disagree: {conflict}"
+            mergeable = not _conflict(listed, splits, [first, *others], merge=True)
+            remedy = CONFLICT_REMEDY + (MERGE_REMEDY if mergeable else "")
             for index in (first, *others):
                 log.report(source, listed.numbers[index], listed.names[index], reason, remedy)
             continue

@@ -135,8 +135,9 @@ class EvaluationReport:
     def __str__(self) -> str:
         width = max(len(metric.title) for metric in self.metrics)
         lines = [
-            f"{self.images} images, {len(self.per_class)} classes, "
-            f"{self.known_positives} labels known present, {self.known_negatives} known absent; percent",
+            f"{_counted(self.images, 'image', 's')}, {_counted(len(self.per_class), 'class', 'es')}, "
+            f"{_counted(self.known_positives, 'label', 's')} known present, "
+            f"{self.known_negatives} known absent; percent",
             *(f"  {metric.title:<{width}}  {_number(metric.value):>6}" for metric in self.metrics),
             *(f"Note: {note}" for note in self.notes),
         ]
@@ -242,21 +243,25 @@ def _notes(labels: LabelArray) -> tuple[str, ...]:
     without = int((~(labels == 1).any(axis=0)).sum())
     if without:
         notes.append(
-            f"{without} of {labels.shape[1]} classes have no known positive; "
-            "they count 0 in CP, CR and CF1 and are left out of the first mAP."
+            f"No known positive in {without} of {labels.shape[1]} classes: counted as 0 in CP, CR and CF1, left out of "
+            "the first mAP."
         )
     if not (labels == -1).any():
         notes.append("No label is known to be absent: mAP and precision are 100 or 0 and say nothing.")
     empty = int((~(labels == 1).any(axis=1)).sum())
     if empty:
         notes.append(
-            f"{empty} of {len(labels)} images have no known positive; they lower precision at k, as in the "
-            "published protocol."
+            f"No known positive in {empty} of {len(labels)} images: this lowers precision at k, as in the published "
+            "protocol."
         )
     unknown = float((labels == 0).mean())
     if unknown:
         notes.append(f"{100 * unknown:.1f} % of the labels are unknown and left out of every metric.")
     return tuple(notes)
+
+
+def _counted(number: int, noun: str, plural: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def _none_if_nan(value: Any) -> Any:

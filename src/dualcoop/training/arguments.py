@@ -61,7 +61,8 @@ class TrainingArguments:
         patience: with "best" only, stop after this many epochs without a better one; None never stops early.
         fit_thresholds: choose per-class thresholds on the validation images where there are any.
         checkpoint_every: epochs between checkpoints, which allow an exact resume.
-        resume: go on from the checkpoint in `output_dir` where there is one.
+        resume: go on from the checkpoint in `output_dir` where there is one. Without it, a checkpoint that an
+            earlier run left there is removed when training starts.
         strict: stop at the first image that cannot be read, instead of leaving it out with a report.
         seed: of shuffling, augmentation and class samples.
         precision: "float32", or "bfloat16" autocast for the encoders.
@@ -165,9 +166,10 @@ class TrainingArguments:
                 "training: give views=0 with an augmentation, or views=1"
             )
         if self.views > 1 and self.augmentation == "none":
+            mirrored = "'flip', " if self.views == 2 else ""
             raise ConfigError(
                 f"views is {self.views}, but without augmentation all would be the same: "
-                "give augmentation='flip', 'crop' or 'published', or views=1"
+                f"give augmentation={mirrored}'crop' or 'published', or views=1"
             )
         if self.views > 2 and self.augmentation == "flip":
             raise ConfigError(

@@ -114,6 +114,9 @@ class Trainer:
     def train(self) -> TrainingResult:
         """Run all epochs, or those that a checkpoint has left; the model then has the chosen contexts.
 
+        Without `resume`, a checkpoint that an earlier run left in `output_dir` is removed first, so that nothing
+        is resumed from it by mistake.
+
         Raises:
             DataError: with `strict`, for an image that cannot be read; or when too few can be read.
             ModelError: when the checkpoint to resume from is damaged or belongs to another run, or when a
