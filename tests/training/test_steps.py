@@ -44,7 +44,7 @@ def regions(train_data):
 
 def plain_sgd(**options):
     """One epoch of one step of plain SGD, so that contexts move by the gradient times RATE."""
-    options = {"epochs": 1, "batch_size": 1000, "optimizer": "sgd", "momentum": 0.0, **options}
+    options = {"epochs": 1, "batch_size": 1000, "optimizer": "sgd", "momentum": 0.0, "gamma_negative": 2.0, **options}
     return TrainingArguments(learning_rate=RATE, **options)
 
 

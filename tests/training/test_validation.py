@@ -29,7 +29,7 @@ def test_a_row_has_the_mean_loss_and_the_map_of_the_known_labels(valid_data, los
     labels[3:6, 1] = 0
     data = valid_data.with_labels(labels)
     model = make_model()
-    row = make_validation(model, data, loss=loss).row()
+    row = make_validation(model, data, loss=loss, gamma_negative=2.0).row()
     with torch.no_grad():
         logits = model.logits_from_regions(encode_images_once(model, data).batch(np.arange(10)))
     expected = asymmetric_loss(logits, torch.from_numpy(labels), reduction="mean")
