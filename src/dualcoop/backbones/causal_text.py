@@ -5,7 +5,7 @@ prompts begin with (start token and shared context, Eq. 1) is computed once per 
 to its keys and values. The last block computes the pooled tokens alone. Prompts are grouped by length and cut
 after their end token. Attention is written out, since the fused kernels' backward pass takes longer than
 everything else together on texts of ten tokens. What a group keeps for the backward pass is computed again where all
-groups together would keep too much, so memory does not grow with the number of prompts (`text_memory.py`).
+groups together would keep too much (`text_memory.py`).
 """
 
 from collections.abc import Iterable, Sequence
