@@ -9,7 +9,7 @@ from math import ceil
 import torch
 
 from benchmarks.options import Options, Row
-from benchmarks.ours import Epoch, published_arguments, timed_model
+from benchmarks.ours import PRECISION, Epoch, published_arguments, timed_model
 from benchmarks.process_memory import peak_bytes
 from benchmarks.settings import Setting, random_pixels, random_towers
 from benchmarks.steps import published_step
@@ -26,7 +26,6 @@ MOST_CLASSES_PUBLISHED = 80
 EPOCHS = 50
 BATCH = 32
 ENCODED_AT_ONCE = 32
-PRECISION = "bfloat16"
 FIGURE = "ours, s"
 MEASURED, COMPUTED = "measured", "computed from measured rates"
 HALF = 2

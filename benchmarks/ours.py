@@ -4,16 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from benchmarks.settings import Setting, random_labels, random_regions
-from benchmarks.timing import Stages, Stopwatch
+from benchmarks.settings import Setting, random_labels, random_pixels, random_regions
+from benchmarks.timing import Candidate, Stages, Stopwatch
 from dualcoop import DualCoOp, TrainingArguments
 from dualcoop.functional import DualLogits
 from dualcoop.prompts import PromptLearner, TextFeatures
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.batches import EncodedOnce, RegionSource
-from dualcoop.training.features import RegionFeatures
+from dualcoop.training.features import RegionFeatures, encode
 from dualcoop.training.learnable import learnable_parameters, make_optimizer
 from dualcoop.training.steps import train_epoch
 
@@ -21,6 +22,7 @@ from dualcoop.training.steps import train_epoch
 POOL = 4
 FIRST_EPOCH_AFTER_WARMUP = 1
 BACKWARD = "backward"
+PRECISION = "bfloat16"
 
 
 class TimedModel(DualCoOp):
@@ -156,3 +158,16 @@ def published_arguments(setting: Setting, **changes: Any) -> TrainingArguments:
     recipe = TrainingArguments.published(voc=setting.voc, zero_shot=setting.zero_shot)
     recipe = replace(recipe, batch_size=setting.batch_size, class_sample=setting.class_sample)
     return replace(recipe, views=1, augmentation="none", **changes)
+
+
+def encoding(model: DualCoOp, images: int) -> Candidate:
+    """Our encoding of preprocessed pixels of so many images."""
+    pixels = random_pixels(images, model.image_size, torch.device("cpu"))
+
+    def run() -> Stages:
+        watch = Stopwatch(model.device)
+        with watch("images"):
+            encode(model, pixels, PRECISION)
+        return watch.seconds
+
+    return run

@@ -9,18 +9,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import floor
 from benchmarks.options import Options, Row
-from benchmarks.ours import Epoch, RandomRows, TimedModel, published_arguments, timed_model
-from benchmarks.settings import Setting, coco, nuswide, random_labels, random_pixels, random_towers, shrunk, voc
+from benchmarks.ours import PRECISION, Epoch, RandomRows, TimedModel, encoding, published_arguments, timed_model
+from benchmarks.settings import Setting, coco, nuswide, random_labels, random_towers, shrunk, voc
 from benchmarks.timing import Candidate, Stages, Stopwatch, sample
 from dualcoop import TrainingArguments
 from dualcoop.prompts import PromptLearner, TextFeatures
-from dualcoop.training.features import encode
 from dualcoop.training.steps import known_loss
 
 FIGURE = "measured s"
 RATE = "G operations/s"
 EPOCHS = 50
-PRECISION = "bfloat16"
 ENCODED_AT_ONCE = 8
 HALF = 2
 
@@ -48,7 +46,7 @@ def _setting(setting: Setting, rates: floor.Rates, options: Options) -> list[Row
     step = Epoch(model, arguments, setting.batch_size)
     step()
     whole = median(sample(step).total for _ in range(rounds))
-    encoding, encoding_operations = _encoding(model, rounds)
+    encoding_seconds, encoding_operations = _encoding(model, rounds)
 
     operations = part.operations()
     floors = {
@@ -66,7 +64,7 @@ def _setting(setting: Setting, rates: floor.Rates, options: Options) -> list[Row
         done = part.counted(name) if name != "reading" else None
         rows.append(_share(setting, title, seconds[name], whole, floors[name], operations.get(name), done))
     rows.append(_share(setting, "whole step", whole, whole, sum(floors.values()), sum(operations.values()), None))
-    per_step = encoding * setting.batch_size / EPOCHS
+    per_step = encoding_seconds * setting.batch_size / EPOCHS
     needed = encoding_operations * setting.batch_size // EPOCHS
     title = f"encoding the batch once, spread over {EPOCHS} epochs"
     rows.append(_share(setting, title, per_step, whole, needed / rates.bfloat16, needed, None))
@@ -150,14 +148,7 @@ class Parts:
 
 def _encoding(model: TimedModel, rounds: int) -> tuple[float, int]:
     """Seconds and operations of encoding one image."""
-    pixels = random_pixels(ENCODED_AT_ONCE, model.image_size, torch.device("cpu"))
-
-    def run() -> Stages:
-        watch = Stopwatch(model.device)
-        with watch("images"):
-            encode(model, pixels, PRECISION)
-        return watch.seconds
-
+    run = encoding(model, ENCODED_AT_ONCE)
     with FlopCounterMode(display=False) as counter:
         run()
     return _median(run, rounds) / ENCODED_AT_ONCE, counter.get_total_flops() // ENCODED_AT_ONCE

@@ -3,21 +3,17 @@
 from dataclasses import replace
 from math import ceil
 
-import torch
-
 from benchmarks.options import Options, Row
-from benchmarks.ours import Epoch, published_arguments, timed_model
-from benchmarks.settings import random_pixels, random_towers, shrunk, voc
+from benchmarks.ours import PRECISION, Epoch, encoding, published_arguments, timed_model
+from benchmarks.settings import random_towers, shrunk, voc
 from benchmarks.steps import published_step
-from benchmarks.timing import Candidate, Stages, Stopwatch, paired
-from dualcoop import DualCoOp, TrainingArguments
-from dualcoop.training.features import encode
+from benchmarks.timing import paired
+from dualcoop import TrainingArguments
 
 IMAGES, EPOCHS = 5011, 50
 FIGURE = "times cheaper"
 PUBLISHED, ENCODING = "published", "encoding"
 SAME_STEPS, OWN_BATCH = "ours, the published schedule's steps", "ours, our own batch size"
-PRECISION = "bfloat16"
 
 
 def measure(options: Options) -> list[Row]:
@@ -57,16 +53,3 @@ def measure(options: Options) -> list[Row]:
         )
     hours = rows[0]["hours (computed)"]
     return [row | {FIGURE: hours / row["hours (computed)"]} for row in rows]
-
-
-def encoding(model: DualCoOp, images: int) -> Candidate:
-    """Our encoding of preprocessed pixels of so many images."""
-    pixels = random_pixels(images, model.image_size, torch.device("cpu"))
-
-    def run() -> Stages:
-        watch = Stopwatch(model.device)
-        with watch("images"):
-            encode(model, pixels, PRECISION)
-        return watch.seconds
-
-    return run

@@ -17,7 +17,7 @@ MAX_LINES = 350
 # Modules and packages directly under dualcoop, lowest layer first. Each may import the layers below it;
 # members of one layer may import each other as long as no cycle arises when the modules are loaded.
 LAYERS = (
-    ("errors",),
+    ("errors", "lazy"),
     ("functional", "data", "evaluation", "cache", "class_names", "squash"),
     ("backbones", "baselines"),
     ("devices", "prompts", "pictures", "prediction", "predictor"),
@@ -30,6 +30,7 @@ LAYERS = (
 # These stand on their own feet: they import nothing of the package but what is named here.
 INDEPENDENT = {
     "errors": set(),
+    "lazy": set(),
     "functional": {"errors"},
     "cache": {"errors"},
     "data": {"errors"},

@@ -1,7 +1,8 @@
 """dualcoop: recognise every label in an image when only a few labels are known."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dualcoop.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dualcoop.backbones import create_backbone as create_backbone
@@ -29,13 +30,7 @@ _HOMES = {
 
 __all__ = ["__version__", *_HOMES]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """Models as one ONNX file: written with torch, run without it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dualcoop.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from dualcoop.export.onnx_file import ExportedTagger as ExportedTagger
@@ -17,10 +18,4 @@ _HOMES = {
 
 __all__ = ["ExportedTagger", "OnnxTagger", "export_onnx"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(__name__, _HOMES)
