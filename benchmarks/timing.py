@@ -134,8 +134,8 @@ def synchronise(device: torch.device) -> None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Processor, threads and accelerator, without the command and its folders."""
-    found = {key: value for key, value in provenance.machine().items() if key != "command"}
+    """Processor, threads and accelerator."""
+    found = provenance.machine()
     found["processor"] = _processor_name() or found["processor"]
     found["instructions"] = torch.backends.cpu.get_cpu_capability()
     found["device"] = device.type

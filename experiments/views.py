@@ -110,11 +110,6 @@ def main() -> None:
     print(summary(rows))
 
 
-def _machine() -> dict[str, Any]:
-    """The processor and the system, without the command, whose paths are nobody else's."""
-    return {name: value for name, value in machine().items() if name != "command"}
-
-
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
     """Identity of a run."""
     return tuple(row[name] for name in ("data", "images", "variant", "known_fraction", "seed", "epochs"))
@@ -150,7 +145,7 @@ def measure(backbone: Backbone, images: LabelledImages, run: dict[str, Any], cac
         "valid_fingerprint": valid.fingerprint(),
         "backbone_fingerprint": backbone.fingerprint(),
         "versions": versions(),
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 

@@ -1,5 +1,6 @@
 """The record of a run: everything that it takes to judge and repeat it, written beside its result."""
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -73,7 +74,7 @@ class RunRecord:
             "source": plain(source, "source"),
             "label_mask": None if mask is None else _mask_description(mask),
             "versions": versions(),
-            "machine": machine(),
+            "machine": machine() | {"command": sys.argv},
         }
 
     def identity(self) -> dict[str, Any]:
