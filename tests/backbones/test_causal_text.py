@@ -92,9 +92,7 @@ def test_bfloat16_stays_within_three_percent(specific: bool, bound: int, monkeyp
     expected = value_and_gradient(slow_twin(tower, context, names, ends), context)
     with torch.autocast("cpu", torch.bfloat16):
         fast = (
-            tower(torch.cat([context, names], dim=1), ends + CONTEXT + 1)
-            if specific
-            else tower(names, ends, context)
+            tower(torch.cat([context, names], dim=1), ends + CONTEXT + 1) if specific else tower(names, ends, context)
         )
     got = value_and_gradient(fast, context)
     assert relative(got[0], expected[0]) < 0.03

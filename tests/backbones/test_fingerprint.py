@@ -53,9 +53,7 @@ def test_every_change_of_the_tensors_matters(tensors: dict[str, Tensor]) -> None
     assert fingerprint(tensors, CONFIG) != EXPECTED
 
 
-@pytest.mark.parametrize(
-    "change", [{"scale": 20.1}, {"kind": "other"}, {"mean": (0.5, 0.4, 0.31)}, {"new": None}]
-)
+@pytest.mark.parametrize("change", [{"scale": 20.1}, {"kind": "other"}, {"mean": (0.5, 0.4, 0.31)}, {"new": None}])
 def test_every_change_of_the_settings_matters(change: dict[str, object]) -> None:
     assert fingerprint(TENSORS, {**CONFIG, **change}) != EXPECTED
 

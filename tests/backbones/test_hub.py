@@ -53,9 +53,7 @@ def test_safetensors_win_over_pickles(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert hub.fetch_weights("RN50/openai", RECORD) == tmp_path / "open_clip_model.safetensors"
 
 
-def test_pickles_are_taken_where_there_is_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_pickles_are_taken_where_there_is_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name = "open_clip_pytorch_model.bin"
     install(monkeypatch, FakeHub({f"owner/name/{name}": tmp_path / name}))
     assert hub.fetch_weights("RN50/openai", RECORD) == tmp_path / name

@@ -106,9 +106,7 @@ def test_values_learned_behind_the_version_counters_back_are_seen(resnet: TwoTow
     resnet.encode_regions(images)
     weight.data.mul_(2)
     weight.requires_grad_(False)
-    torch.testing.assert_close(
-        resnet.encode_regions(images), unfolded_regions(resnet, images), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(resnet.encode_regions(images), unfolded_regions(resnet, images), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda keeper: pickle.loads(pickle.dumps(keeper))])

@@ -35,9 +35,7 @@ def test_the_shipped_weights_stay_small() -> None:
 
 
 @pytest.mark.parametrize(("size", "regions"), [(224, 50), (320, 101)])
-def test_regions_have_unit_length_and_the_grid_of_the_size(
-    backbone: TwoTowerBackbone, size: int, regions: int
-) -> None:
+def test_regions_have_unit_length_and_the_grid_of_the_size(backbone: TwoTowerBackbone, size: int, regions: int) -> None:
     images = torch.randn(2, 3, size, size)
     features = backbone.encode_regions(images)
     assert features.shape == (2, regions, backbone.embed_dim)
@@ -62,9 +60,7 @@ def test_the_image_tower_is_the_published_classifier(backbone: TwoTowerBackbone)
     images = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         expected = network.forward_features(images)
-        torch.testing.assert_close(
-            backbone.image.trunk.forward_features(images), expected, atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(backbone.image.trunk.forward_features(images), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_look_at_regions_is_as_sharp_as_their_number_asks(backbone: TwoTowerBackbone) -> None:
@@ -105,9 +101,7 @@ def test_a_short_random_context_leaves_the_name_in_charge(backbone: TwoTowerBack
     tokens = backbone.tokenize([f"x x x x {name}." for name in names])
     embeddings = backbone.embed_tokens(tokens).clone()
     deviation = backbone.text.token_embedding.weight.std()
-    embeddings[:, 1:5] = deviation * torch.randn(
-        4, backbone.text_width, generator=torch.Generator().manual_seed(0)
-    )
+    embeddings[:, 1:5] = deviation * torch.randn(4, backbone.text_width, generator=torch.Generator().manual_seed(0))
     disturbed = backbone.encode_prompts(embeddings, backbone.end_positions(tokens))
     assert (disturbed @ plain.T).argmax(dim=1).tolist() == list(range(len(names)))
 
@@ -120,9 +114,7 @@ def test_zero_shot_tags_real_photographs_far_above_chance(backbone: TwoTowerBack
     labels = np.array(
         [[1 if name in str(row).split(";") else -1 for name in classes] for row in rows.labels], dtype=np.int8
     )
-    model = DualCoOp(
-        backbone, classes, TemplateConfig(positive=("a photo of a {}.",), negative=None), image_size=224
-    )
+    model = DualCoOp(backbone, classes, TemplateConfig(positive=("a photo of a {}.",), negative=None), image_size=224)
     scores = model.predict_proba([PICTURES / name for name in rows.image])
     chance = 100 * (labels > 0).mean()
     assert mean_average_precision(scores, labels) > chance + 15

@@ -47,9 +47,7 @@ def small(monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> list[str]:
         fetched.append(name)
         return checkpoint
 
-    monkeypatch.setattr(
-        names, "model_config", lambda model: configs["RN" if model.startswith("RN") else "ViT"]
-    )
+    monkeypatch.setattr(names, "model_config", lambda model: configs["RN" if model.startswith("RN") else "ViT"])
     monkeypatch.setattr(hub, "fetch_weights", fetch)
     return fetched
 
@@ -103,9 +101,7 @@ def test_a_local_file_stands_in_for_the_download(small: list[str], given: str, c
         assert again.fingerprint() == backbone.fingerprint()
 
 
-def test_the_same_weights_have_the_same_fingerprint_however_they_are_named(
-    small: list[str], checkpoint: Path
-) -> None:
+def test_the_same_weights_have_the_same_fingerprint_however_they_are_named(small: list[str], checkpoint: Path) -> None:
     assert create_backbone("RN50").fingerprint() == create_backbone(checkpoint).fingerprint()
 
 
@@ -140,9 +136,7 @@ def test_names_win_over_files_of_the_same_name(
 
 
 @pytest.mark.parametrize("family", ["clip_resnet", "vit", "siglip", "mobileclip_fastvit"])
-def test_a_folder_in_the_hubs_layout_loads(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_in_the_hubs_layout_loads(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_clip_models, "HFTokenizer", lambda *_, **__: fake_siglip_tokenizer)
     model = tiny_model(family)
     save_file(dict(model.state_dict()), tmp_path / "open_clip_model.safetensors")
@@ -154,9 +148,7 @@ def test_a_folder_in_the_hubs_layout_loads(
     assert backbone.mean == (0.1, 0.2, 0.3)
     expected = tiny_backbone(family, model).encode_regions(pictures())
     torch.testing.assert_close(backbone.encode_regions(pictures()), expected)
-    monkeypatch.setattr(
-        hub, "fetch_hub_model", lambda repository: (config, tmp_path / "open_clip_model.safetensors")
-    )
+    monkeypatch.setattr(hub, "fetch_hub_model", lambda repository: (config, tmp_path / "open_clip_model.safetensors"))
     from_hub = create_backbone("hf-hub:owner/name")
     assert from_hub.name == "hf-hub:owner/name"
     assert from_hub.fingerprint() == backbone.fingerprint()

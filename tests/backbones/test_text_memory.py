@@ -1,11 +1,13 @@
 """Memory of the text path: what is kept for the backward pass, and that it stays bounded."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from backbones.tiny_models import CLIP_TEXT, EMBED_DIM
 from dualcoop.backbones import causal_text, text_memory
@@ -102,3 +104,50 @@ def test_small_work_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> No
     bound(monkeypatch, group=2**30, kept=1)
     tower(*specific_prompts(tower)).sum().backward()
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize("kind", ["shared", "class-specific", "without a causal mask"])
+def test_freed_memory_is_returned_every_few_groups_forward_and_backward(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returns: list[int] = []
+    monkeypatch.setattr(text_memory, "return_freed_memory", lambda: returns.append(1))
+    tower = tower_of(**({"no_causal_mask": True, "pool_type": "last"} if kind == "without a causal mask" else {}))
+    given = shared_prompts(tower) if kind == "shared" else specific_prompts(tower)
+    bound(monkeypatch, group=1, kept=1)
+    features = tower(*given)
+    assert len(returns) == CLASSES // text_memory.GROUPS_BETWEEN_RETURNS
+    features.sum().backward()
+    assert len(returns) == 2 * CLASSES // text_memory.GROUPS_BETWEEN_RETURNS
+
+
+def test_work_whose_memory_is_kept_returns_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_memory, "return_freed_memory", lambda: pytest.fail("returned"))
+    tower = tower_of()
+    tower(*specific_prompts(tower)).sum().backward()
+
+
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+def test_returning_memory_harms_no_system(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    kept = torch.arange(2**20)
+    text_memory.return_freed_memory()
+    assert kept.sum() == 2**19 * (2**20 - 1)
+
+
+def test_gradients_of_groups_are_no_larger_than_the_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    tower = tower_of()
+    prompts, ends = specific_prompts(tower)
+    bound(monkeypatch, group=1, kept=1)
+    allocated: list[int] = []
+
+    class Allocations(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if isinstance(result, Tensor) and result.shape == prompts.shape and not result._is_view():
+                allocated.append(1)
+            return result
+
+    with Allocations():
+        tower(prompts, ends).sum().backward()
+    assert len(allocated) < CLASSES / 2

@@ -17,11 +17,7 @@ def test_a_region_is_the_head_on_one_position(family: str) -> None:
         features: Tensor = visual.trunk.forward_features(images)
         rows, columns = features.shape[-2:]
         assert (rows, columns) == tower.grid_size(96) == (3, 3)
-        crops = [
-            features[:, :, row : row + 1, column : column + 1]
-            for row in range(rows)
-            for column in range(columns)
-        ]
+        crops = [features[:, :, row : row + 1, column : column + 1] for row in range(rows) for column in range(columns)]
         expected = torch.stack([visual.head(visual.trunk.forward_head(crop)) for crop in crops], dim=1)
         got = tower.regions(images, global_region=True)
     torch.testing.assert_close(got[:, 1:], expected, rtol=1e-4, atol=1e-5)

@@ -95,9 +95,7 @@ def test_a_parent_in_training_mode_leaves_the_backbone_frozen(backbone: TwoTower
     assert all(torch.equal(value, buffers[name]) for name, value in backbone.named_buffers())
 
 
-def test_sizes_off_the_stride_are_refused_with_the_nearest_ones(
-    backbone: TwoTowerBackbone, family: str
-) -> None:
+def test_sizes_off_the_stride_are_refused_with_the_nearest_ones(backbone: TwoTowerBackbone, family: str) -> None:
     stride = STRIDES.get(family, 16)
     size = OTHER_SIZE + 1
     with pytest.raises(BackboneError, match=f"{size}.*multiple of {stride}.*{OTHER_SIZE} or"):
@@ -191,9 +189,7 @@ def test_towers_with_different_joint_spaces_are_refused() -> None:
         grid_size = regions = pooled = pooling_parameters = None  # type: ignore[assignment]
 
     with pytest.raises(BackboneError, match=r"16 dimensions.*32"):
-        TwoTowerBackbone(
-            name="odd", image=Half(), text=one.text, tokenizer=other.tokenizer, mean=one.mean, std=one.std
-        )
+        TwoTowerBackbone(name="odd", image=Half(), text=one.text, tokenizer=other.tokenizer, mean=one.mean, std=one.std)
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,14 @@ def encode_causal(
     groups = length_groups(end_positions.tolist(), GROUP_BYTES // per_token)
     tokens = end_positions.sum().item() + len(end_positions)
     recompute = torch.is_grad_enabled() and tokens * per_token > KEPT_BYTES
-    features = []
-    for group in groups:
-        rows = torch.tensor(group, device=prompts.device)
-        ends = end_positions[rows]
-        part = prompts[:, : int(ends.max()) + 1].index_select(0, rows)
-        given = blocks, part, ends, positions, shared
-        features.append(recomputed(encode_group, *given) if recompute else encode_group(*given))
     order = torch.tensor([row for group in groups for row in group], device=prompts.device)
+    sizes = [len(group) for group in groups]
+    # Brought into order and split once: the gradient of a selection for each group would be as large as all prompts.
+    parts = zip(prompts.index_select(0, order).split(sizes), end_positions[order].split(sizes), strict=True)
+    features = []
+    for index, (part, ends) in enumerate(parts):
+        given = blocks, part[:, : int(ends.max()) + 1], ends, positions, shared
+        features.append(recomputed(encode_group, index, *given) if recompute else encode_group(*given))
     return torch.cat(features).index_select(0, order.argsort())
 
 

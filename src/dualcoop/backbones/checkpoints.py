@@ -61,10 +61,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise BackboneError(f"{path} holds no tensors; expected the state dict of a CLIP model")
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    return {
-        name: value.to(torch.float32) if value.is_floating_point() else value
-        for name, value in tensors.items()
-    }
+    return {name: value.to(torch.float32) if value.is_floating_point() else value for name, value in tensors.items()}
 
 
 def is_openai(state: Mapping[str, Tensor]) -> bool:

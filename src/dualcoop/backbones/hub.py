@@ -144,9 +144,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise BackboneError(f"{path} cannot be read as JSON ({_first_line(error)})") from error
     model_cfg = content.get("model_cfg") if isinstance(content, dict) else None
     if not isinstance(model_cfg, dict) or any(key not in model_cfg for key in CONFIG_KEYS):
-        raise BackboneError(
-            f'{path} is not an open_clip config: expected "model_cfg" with {", ".join(CONFIG_KEYS)}'
-        )
+        raise BackboneError(f'{path} is not an open_clip config: expected "model_cfg" with {", ".join(CONFIG_KEYS)}')
     return content
 
 

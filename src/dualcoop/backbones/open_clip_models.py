@@ -113,8 +113,7 @@ def image_tower(visual: nn.Module) -> ImageTower:
         if isinstance(visual.trunk, (FastVit, ConvNeXt)):
             return TimmConvTower(visual)
         raise BackboneError(
-            f"image towers of timm's kind {type(visual.trunk).__name__} are not supported. "
-            f"Supported are {SUPPORTED}"
+            f"image towers of timm's kind {type(visual.trunk).__name__} are not supported. Supported are {SUPPORTED}"
         )
     raise BackboneError(
         f"image towers of the kind {type(visual).__name__} are not supported. Supported are {SUPPORTED}"

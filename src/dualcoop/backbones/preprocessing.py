@@ -34,9 +34,7 @@ class SquashAndNormalise:
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
-            raise BackboneError(
-                f"interpolation is {self.interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}"
-            )
+            raise BackboneError(f"interpolation is {self.interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Transform one picture of any mode to (3, size, size), float32, channels last in memory."""

@@ -84,9 +84,7 @@ def _from_open_clip(model: str, tag: str | None, pretrained: str | os.PathLike[s
     file = _as_file(model, pretrained)
     if file is None and pretrained is not None:
         if tag is not None:
-            raise BackboneError(
-                f"two sets of weights are named, {tag!r} and {str(pretrained)!r}: keep one of them"
-            )
+            raise BackboneError(f"two sets of weights are named, {tag!r} and {str(pretrained)!r}: keep one of them")
         tag = str(pretrained)
     if file is None and tag is None:
         tag = names.default_tag(model)
@@ -130,9 +128,7 @@ def _from_path(path: Path, pretrained: str | os.PathLike[str] | None) -> Backbon
     return _assemble(infer_model_config(state, path), state, str(path), path, {})
 
 
-def _from_config(
-    content: Mapping[str, Any], weights: Path, name: str, folder: Path | None = None
-) -> Backbone:
+def _from_config(content: Mapping[str, Any], weights: Path, name: str, folder: Path | None = None) -> Backbone:
     from dualcoop.backbones.checkpoints import read_state_dict
     from dualcoop.backbones.open_clip_models import check_supported
 

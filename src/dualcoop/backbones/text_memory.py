@@ -1,5 +1,7 @@
 """What a text transformer keeps for its backward pass, and how it is kept small."""
 
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +18,8 @@ PER_UNIT = 20
 # Numbers per token, layer, head and key: scores, weights, and their copy by heads.
 PER_SCORE = 3
 FLOAT_BYTES = 4
+# Groups between two returns of freed memory: at every group they would cost time, and four groups are a gigabyte.
+GROUPS_BETWEEN_RETURNS = 4
 
 
 def bytes_per_token(blocks: Sequence[Any], width: int, keys: int) -> int:
@@ -23,10 +27,34 @@ def bytes_per_token(blocks: Sequence[Any], width: int, keys: int) -> int:
     return len(blocks) * FLOAT_BYTES * (PER_UNIT * width + PER_SCORE * blocks[0].attn.num_heads * keys)
 
 
-def recomputed(function: Callable[..., Tensor], *given: object) -> Tensor:
-    """The function's value; what its backward pass needs is computed again there instead of kept."""
-    value: Tensor = checkpoint(function, *given, use_reentrant=False, preserve_rng_state=False)
+def recomputed(function: Callable[..., Tensor], index: int, *given: object) -> Tensor:
+    """The function's value; what its backward pass needs is computed again there instead of kept.
+
+    Args:
+        function: encodes a group of prompts.
+        index: of the group.
+        given: the function's arguments.
+    """
+
+    def compute(*given: object) -> Tensor:
+        if index % GROUPS_BETWEEN_RETURNS == 0:
+            return_freed_memory()
+        return function(*given)
+
+    value: Tensor = checkpoint(compute, *given, use_reentrant=False, preserve_rng_state=False)
     return value
+
+
+def return_freed_memory() -> None:
+    """Give the system what was freed and glibc keeps, which before version 2.38 it hardly uses for aligned memory.
+
+    Without this a process grows with the number of groups, although no more than one of them is alive. Does nothing
+    on systems without glibc.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def in_groups(
@@ -45,7 +73,7 @@ def in_groups(
     recompute = torch.is_grad_enabled() and count * per_prompt > KEPT_BYTES
     step = max(1, GROUP_BYTES // per_prompt)
     features = []
-    for start in range(0, count, step):
-        part, ends = prompts[start : start + step], end_positions[start : start + step]
-        features.append(recomputed(encode, part, ends) if recompute else encode(part, ends))
+    groups = zip(prompts.split(step), end_positions.split(step), strict=True)
+    for index, (part, ends) in enumerate(groups):
+        features.append(recomputed(encode, index, part, ends) if recompute else encode(part, ends))
     return torch.cat(features)

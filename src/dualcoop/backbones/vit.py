@@ -48,8 +48,7 @@ class VitTower(ImageTower):
             )
         if not isinstance(last.attn, nn.MultiheadAttention):
             raise BackboneError(
-                "vision transformers with custom attention blocks are not supported: "
-                "choose one with standard attention"
+                "vision transformers with custom attention blocks are not supported: choose one with standard attention"
             )
         self.visual = visual
         self.stride = int(visual.patch_size[0])
@@ -112,7 +111,5 @@ class VitTower(ImageTower):
         if (rows, columns) == (own_rows, own_columns):
             return own
         grid = own[1:].T.reshape(1, -1, own_rows, own_columns)
-        grid = functional.interpolate(
-            grid, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True
-        )
+        grid = functional.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)
         return torch.cat([own[:1], grid.flatten(2)[0].T])
