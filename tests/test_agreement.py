@@ -43,12 +43,8 @@ def relative_error(got: Tensor, expected: Tensor) -> float:
 
 @pytest.mark.parametrize("size", [224, 320])
 @pytest.mark.parametrize("prompts", CONFIGS)
-def test_logits_loss_and_context_gradients_agree(
-    prompts: str, size: int, path: Path, exact: dict[str, Tensor]
-) -> None:
-    model = DualCoOp.from_pretrained(
-        path, classes=CLASSES, prompts=CONFIGS[prompts], image_size=size, device="cpu"
-    )
+def test_logits_loss_and_context_gradients_agree(prompts: str, size: int, path: Path, exact: dict[str, Tensor]) -> None:
+    model = DualCoOp.from_pretrained(path, classes=CLASSES, prompts=CONFIGS[prompts], image_size=size, device="cpu")
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     logits = model(images)
     loss = asymmetric_loss(logits, LABELS, reduction="sum")
@@ -58,9 +54,7 @@ def test_logits_loss_and_context_gradients_agree(
     names = [tokenizer.encode(f"{name.replace('_', ' ')}.") for name in CLASSES]
     learned = [model.prompts.positive_context, model.prompts.negative_context]
     contexts = [context.detach().double().requires_grad_() for context in learned]
-    texts = [
-        slow.text_features(exact, *slow.prompt_embeddings(exact, names, context)) for context in contexts
-    ]
+    texts = [slow.text_features(exact, *slow.prompt_embeddings(exact, names, context)) for context in contexts]
     expected = slow.head(slow.region_features(exact, images.double()), *texts)
     expected_loss = slow.loss(expected, LABELS)
     expected_loss.backward()

@@ -149,9 +149,7 @@ def test_unreadable_picture_stops_by_default_and_is_named(model, photos_and_one_
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_skipped_picture_keeps_its_place_and_the_others_their_scores(
-    model, photos_and_one_broken, batch_size
-):
+def test_skipped_picture_keeps_its_place_and_the_others_their_scores(model, photos_and_one_broken, batch_size):
     predictions = model.predict(photos_and_one_broken, batch_size, on_error="skip")
     assert [p.path for p in predictions] == photos_and_one_broken
     assert [p.error is None for p in predictions] == [True, True, False, True, True]
@@ -183,9 +181,7 @@ def test_explanation_of_negative_prompts_alone_uses_them():
 
 
 def test_explaining_an_unknown_label_suggests_near_ones(model):
-    with pytest.raises(
-        ModelError, match="'skatebord' is none of the model's 4 classes; near it are 'skateboard'"
-    ):
+    with pytest.raises(ModelError, match="'skatebord' is none of the model's 4 classes; near it are 'skateboard'"):
         model.explain(tiny_picture(), "skatebord")
 
 

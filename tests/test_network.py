@@ -284,9 +284,7 @@ def test_senseless_class_names_are_refused(classes, message):
 
 
 def test_unknown_aggregation_and_image_size_are_refused():
-    with pytest.raises(
-        ConfigError, match="aggregation is 'mean', expected one of softmax, average, maximum, att"
-    ):
+    with pytest.raises(ConfigError, match="aggregation is 'mean', expected one of softmax, average, maximum, att"):
         network(aggregation="mean")
     with pytest.raises(BackboneError, match="image size is 33"):
         network(image_size=33)

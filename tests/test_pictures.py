@@ -91,9 +91,7 @@ def test_pictures_are_read_only_as_their_batch_is_wanted(photo):
 def test_unreadable_pictures_are_skipped_with_their_reason(photo, tmp_path):
     empty = tmp_path / "empty.jpg"
     empty.touch()
-    skipping = picture_batches(
-        [photo, empty, empty], TinyBackbone().preprocess(), batch_size=2, on_error="skip"
-    )
+    skipping = picture_batches([photo, empty, empty], TinyBackbone().preprocess(), batch_size=2, on_error="skip")
     first, second = skipping
     assert first.pixels.shape[0] == 1
     assert first.errors[0] is None

@@ -106,9 +106,7 @@ def test_phrase_start_equals_the_plain_sentence(causal, class_specific):
     learner = PromptLearner(backbone, CLASSES, PromptConfig(class_specific=class_specific))
     features = learner.text_features(backbone)
     names = ("dog", "traffic light", "skateboard")
-    torch.testing.assert_close(
-        features.positive, backbone.encode_text([f"a photo of a {name}." for name in names])
-    )
+    torch.testing.assert_close(features.positive, backbone.encode_text([f"a photo of a {name}." for name in names]))
     torch.testing.assert_close(
         features.negative, backbone.encode_text([f"a photo without a {name}." for name in names])
     )
@@ -190,9 +188,7 @@ def test_same_seed_same_start_and_another_seed_another(backbone):
     ("build", "name"),
     [
         (
-            lambda b: PromptLearner(
-                b, ["dog", "extraordinarily long name"], PromptConfig(12, positive_init=None)
-            ),
+            lambda b: PromptLearner(b, ["dog", "extraordinarily long name"], PromptConfig(12, positive_init=None)),
             "extraordinarily long name",
         ),
         (
@@ -212,9 +208,7 @@ def test_prompt_that_does_not_fit_names_the_class(build, name):
 
 def test_phrase_that_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="phrase 'one two three of a'"):
-        PromptLearner(
-            TinyBackbone(context_length=6), ["dog"], PromptConfig(positive_init="one two three of a")
-        )
+        PromptLearner(TinyBackbone(context_length=6), ["dog"], PromptConfig(positive_init="one two three of a"))
 
 
 def test_tokenizer_that_joins_placeholders_is_refused(backbone, monkeypatch):
@@ -278,9 +272,7 @@ def test_without_causal_mask_prompts_keep_their_full_length():
 def test_subset_of_classes_equals_rows_of_all(backbone, config):
     prompts = build_prompts(backbone, CLASSES, config)
     subset = torch.tensor([2, 0])
-    for some, every in zip(
-        prompts.text_features(backbone, subset), prompts.text_features(backbone), strict=True
-    ):
+    for some, every in zip(prompts.text_features(backbone, subset), prompts.text_features(backbone), strict=True):
         assert (some is None) == (every is None)
         if every is not None:
             torch.testing.assert_close(some, every[subset])
@@ -316,9 +308,7 @@ def test_templates_equal_plain_sentences_and_have_no_parameters(backbone):
     features = prompts.text_features(backbone)
     names = ("dog", "traffic light", "skateboard")
     torch.testing.assert_close(features.positive, backbone.encode_text([f"a photo of a {n}." for n in names]))
-    torch.testing.assert_close(
-        features.negative, backbone.encode_text([f"a photo without a {n}." for n in names])
-    )
+    torch.testing.assert_close(features.negative, backbone.encode_text([f"a photo without a {n}." for n in names]))
     assert list(prompts.parameters()) == []
     assert prompts.state_dict() == {}
 
@@ -342,9 +332,7 @@ def test_open_clip_text_towers_take_the_prompts(family):
     backbone = tiny_backbone(family)
     learner = PromptLearner(backbone, CLASSES)
     assert learner.positive_context.shape[1] == learner.negative_context.shape[1] == 4
-    expected = backbone.encode_text(
-        ["a photo of a dog.", "a photo of a traffic light.", "a photo of a skateboard."]
-    )
+    expected = backbone.encode_text(["a photo of a dog.", "a photo of a traffic light.", "a photo of a skateboard."])
     torch.testing.assert_close(learner.text_features(backbone).positive, expected, rtol=1e-4, atol=1e-5)
     random = PromptLearner(backbone, ["traffic light"], PromptConfig(8, positive_init=None))
     embeddings, ends = random.embeddings("positive")

@@ -31,9 +31,7 @@ class TinyBackbone(Backbone):
         name: canonical name.
     """
 
-    def __init__(
-        self, *, seed: int = 0, causal: bool = True, context_length: int = 77, name: str = "tiny"
-    ) -> None:
+    def __init__(self, *, seed: int = 0, causal: bool = True, context_length: int = 77, name: str = "tiny") -> None:
         super().__init__()
         self.name = name
         self.image_size = 32
@@ -56,9 +54,7 @@ class TinyBackbone(Backbone):
             self.image_projection = nn.Linear(32, self.embed_dim)
             self.words = nn.Embedding(vocabulary, self.text_width)
             self.positions = nn.Parameter(0.1 * torch.randn(context_length, self.text_width))
-            layer = nn.TransformerEncoderLayer(
-                self.text_width, 2, 48, dropout=0.0, batch_first=True, norm_first=True
-            )
+            layer = nn.TransformerEncoderLayer(self.text_width, 2, 48, dropout=0.0, batch_first=True, norm_first=True)
             self.text = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
             for parameter in self.text.parameters():
                 if parameter.dim() > 1:
@@ -116,9 +112,7 @@ class TinyBackbone(Backbone):
     def embed_tokens(self, tokens: Tensor) -> Tensor:
         return self.words(tokens.to(self.positions.device))
 
-    def encode_prompts(
-        self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None
-    ) -> Tensor:
+    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
         if shared_prefix is not None:
             embeddings = torch.cat([shared_prefix.expand(len(embeddings), -1, -1), embeddings], dim=1)
             end_positions = end_positions + len(shared_prefix)

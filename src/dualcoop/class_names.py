@@ -48,9 +48,7 @@ def class_index(classes: Sequence[str], label: str) -> int:
     if wanted in names:
         return names.index(wanted)
     near = get_close_matches(wanted, names, n=3) or names[:3]
-    raise ModelError(
-        f"{label!r} is none of the model's {len(names)} classes; near it are {', '.join(map(repr, near))}"
-    )
+    raise ModelError(f"{label!r} is none of the model's {len(names)} classes; near it are {', '.join(map(repr, near))}")
 
 
 @dataclass(frozen=True)

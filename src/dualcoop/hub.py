@@ -18,9 +18,7 @@ REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FILES = [CONFIG_FILE, TENSORS_FILE, TEXT_FILE, BACKBONE_FILE, CARD_FILE]
 
 
-def find_model(
-    name_or_path: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None
-) -> Path:
+def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None) -> Path:
     """The folder of a saved model: itself, or downloaded when `name_or_path` is "owner/name" on the hub.
 
     Raises:
@@ -32,9 +30,7 @@ def find_model(
     if is_saved_model(path):
         return path
     if path.is_dir():
-        raise ModelError(
-            f"{path}: the folder holds no saved model ({CONFIG_FILE} with a DualCoOp model is missing)"
-        )
+        raise ModelError(f"{path}: the folder holds no saved model ({CONFIG_FILE} with a DualCoOp model is missing)")
     repository = name.removeprefix(HUB_PREFIX)
     if path.exists() or not REPOSITORY.fullmatch(repository) or _names_a_backbone(name):
         raise ConfigError(
@@ -50,9 +46,7 @@ def find_model(
     return _download(repository, FILES, revision, token)
 
 
-def push_model(
-    model: "DualCoOp", repo_id: str, *, private: bool, token: str | None, commit_message: str
-) -> str:
+def push_model(model: "DualCoOp", repo_id: str, *, private: bool, token: str | None, commit_message: str) -> str:
     """Save a model into a hub repository, made if need be, and return the repository's address.
 
     Raises:

@@ -45,9 +45,7 @@ def _summary(config: SavedConfig) -> str:
         }[config.prompts.mode]
     else:
         prompts = "hand-crafted templates"
-    frozen = (
-        "with fine-tuned tensors, saved here" if config.finetuned else "frozen and not part of these files"
-    )
+    frozen = "with fine-tuned tensors, saved here" if config.finetuned else "frozen and not part of these files"
     return (
         f"A [DualCoOp](https://arxiv.org/abs/2206.09541) model: {prompts}, over the vision-language backbone "
         f"`{backbone_title(config.backbone_name)}` ({frozen})."

@@ -77,9 +77,7 @@ class DualCoOpNetwork(nn.Module):
         """
         super().__init__()
         if aggregation not in MODEL_AGGREGATIONS:
-            raise ConfigError(
-                f"aggregation is {aggregation!r}, expected one of {', '.join(MODEL_AGGREGATIONS)}"
-            )
+            raise ConfigError(f"aggregation is {aggregation!r}, expected one of {', '.join(MODEL_AGGREGATIONS)}")
         self.classes = checked_classes(classes)
         self.backbone = backbone
         self.image_size = backbone.image_size if image_size is None else image_size
@@ -218,9 +216,7 @@ class DualCoOpNetwork(nn.Module):
         """
         return class_index(self.classes, label)
 
-    def set_thresholds(
-        self, thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float]
-    ) -> None:
+    def set_thresholds(self, thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float]) -> None:
         """Set the probabilities above which classes count as present.
 
         Args:

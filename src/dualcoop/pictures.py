@@ -65,9 +65,7 @@ def open_picture(picture: Picture, *, draft_size: int | None = None) -> Image.Im
     if isinstance(picture, Image.Image):
         return to_rgb(picture)
     if not isinstance(picture, np.ndarray):
-        raise DataError(
-            f"a picture is {_kind(picture)}, expected a path, a PIL image or a uint8 array (H, W, 3)"
-        )
+        raise DataError(f"a picture is {_kind(picture)}, expected a path, a PIL image or a uint8 array (H, W, 3)")
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise DataError(
             f"a picture is an array of shape {picture.shape} and dtype {picture.dtype}, expected RGB pixels "

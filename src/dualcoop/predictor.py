@@ -79,9 +79,7 @@ class Predictor(ABC):
             DataError: with "raise", naming the first picture that cannot be read.
             ConfigError: for another `on_error`, or workers under 1.
         """
-        predictions = self.iter_predictions(
-            images, batch_size, on_error=on_error, progress=progress, workers=workers
-        )
+        predictions = self.iter_predictions(images, batch_size, on_error=on_error, progress=progress, workers=workers)
         return next(predictions) if is_single_picture(images) else list(predictions)
 
     def iter_predictions(

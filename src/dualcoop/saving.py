@@ -55,9 +55,7 @@ def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: boo
     if model.backbone_delta:
         states = model.backbone.state_dict()
         if missing := sorted(model.backbone_delta - states.keys()):
-            raise ModelError(
-                f"backbone_delta names {missing[0]!r}, which {model.backbone.name} does not have"
-            )
+            raise ModelError(f"backbone_delta names {missing[0]!r}, which {model.backbone.name} does not have")
         contents[BACKBONE_FILE] = _to_bytes({name: states[name] for name in model.backbone_delta})
     with torch.no_grad():
         text = model.text_features()
@@ -129,9 +127,7 @@ def load_model(
         if backbone is not None:
             own_backbone = copy.deepcopy(own_backbone)
         states = own_backbone.state_dict()
-        _copy_tensors(
-            folder / BACKBONE_FILE, changed, {name: states[name] for name in changed if name in states}
-        )
+        _copy_tensors(folder / BACKBONE_FILE, changed, {name: states[name] for name in changed if name in states})
     # A scale that follows the image size follows it here too; one of the user's own stays.
     own_scale = math.isclose(config.spatial_scale, own_backbone.spatial_scale_at(config.image_size))
     try:
@@ -222,13 +218,9 @@ def _read_tensors(folder: Path, name: str, config: SavedConfig) -> tuple[dict[st
         with safe_open(path, framework="pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
     except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); save or download the model again"
-        ) from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); save or download the model again") from error
     except SafetensorError as error:
-        raise ModelError(
-            f"{path}: no valid safetensors ({error}); save or download the model again"
-        ) from error
+        raise ModelError(f"{path}: no valid safetensors ({error}); save or download the model again") from error
 
 
 def _copy_tensors(path: Path, tensors: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
@@ -242,9 +234,7 @@ def _copy_tensors(path: Path, tensors: Mapping[str, Tensor], into: Mapping[str, 
         )
     for name, tensor in tensors.items():
         if tensor.shape != into[name].shape:
-            raise ModelError(
-                f"{path}: {name} is {tuple(tensor.shape)}, this model needs {tuple(into[name].shape)}"
-            )
+            raise ModelError(f"{path}: {name} is {tuple(tensor.shape)}, this model needs {tuple(into[name].shape)}")
         with torch.no_grad():
             into[name].copy_(tensor)
 

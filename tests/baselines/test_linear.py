@@ -106,9 +106,7 @@ def test_images_with_an_unknown_label_do_not_reach_the_fit():
     assert not np.allclose(probe.coef_[1], other.coef_[1], rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("signs", "positives", "known"), [((0, 0, 0), 0, 0), ((-1, -1, 0), 0, 2), ((1, 1, 1), 3, 3)]
-)
+@pytest.mark.parametrize(("signs", "positives", "known"), [((0, 0, 0), 0, 0), ((-1, -1, 0), 0, 2), ((1, 1, 1), 3, 3)])
 def test_a_class_with_one_known_sign_predicts_its_prior(signs, positives, known):
     features, labels, *valid = split(*make_case(classes=2))
     labels[:, 1] = 0

@@ -26,9 +26,7 @@ def backbone():
 
 @pytest.fixture(params=[True, False], ids=["class-specific", "shared"])
 def parts(request, backbone):
-    prompts = PromptConfig(
-        8, 8, class_specific=request.param, positive_init=None, negative_init=None, residual=False
-    )
+    prompts = PromptConfig(8, 8, class_specific=request.param, positive_init=None, negative_init=None, residual=False)
     model = TimedModel(backbone, ("dog", "traffic light", "wine glass"), prompts, image_size=64)
     return Parts(model, published_arguments(shrunk(voc())), 2)
 

@@ -65,9 +65,7 @@ def labels():
 @pytest.fixture
 def published(towers, model, pixels, labels):
     prompts = tuple(PublishedPrompts(towers[1], CLASSES, context) for context in contexts(model))
-    return PublishedStep(
-        towers[0], prompts, pixels, torch.from_numpy(labels), loss_weight=0.03, learning_rate=0.002
-    )
+    return PublishedStep(towers[0], prompts, pixels, torch.from_numpy(labels), loss_weight=0.03, learning_rate=0.002)
 
 
 class InOrder:

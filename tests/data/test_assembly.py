@@ -53,9 +53,7 @@ def test_strict_stops_at_a_missing_image(table):
 
 def test_skipped_rows_are_summed_up_in_one_warning(table):
     file = table(ROWS + "gone.jpg,dog\nlost.jpg,dog\n")
-    with pytest.warns(
-        DataWarning, match=r"labels\.csv: 2 problems, all in \.problems(.|\n)*row 5 \(gone\.jpg\)"
-    ):
+    with pytest.warns(DataWarning, match=r"labels\.csv: 2 problems, all in \.problems(.|\n)*row 5 \(gone\.jpg\)"):
         load_dataset(file, unlisted="absent")
 
 
@@ -119,9 +117,7 @@ def test_rows_are_named_rightly_when_an_earlier_image_is_missing(table, tmp_path
 def test_huge_images_are_reported_when_checked(table):
     data = quiet(table(ROWS + "d.jpg,dog\n"), check_images=True, max_pixels=96)
     assert len(data.train) == 4
-    with pytest.raises(
-        DataError, match=r"none of its 4 images.*row 2 \(a\.jpg\): the picture is 12 x 8 = 96 pixels"
-    ):
+    with pytest.raises(DataError, match=r"none of its 4 images.*row 2 \(a\.jpg\): the picture is 12 x 8 = 96 pixels"):
         quiet(table(ROWS + "d.jpg,dog\n"), check_images=True, max_pixels=95)
 
 

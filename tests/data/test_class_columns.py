@@ -35,18 +35,14 @@ def test_what_spreadsheets_make_of_the_values_is_read(table, text, value):
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
 def test_missing_values_of_data_frames_are_unknown(tmp_path, photos, missing):
     folder = photos("a.jpg", "b.jpg")
-    frame = pd.DataFrame(
-        {"image": ["a.jpg", "b.jpg"], "dog": [1, missing], "cat": [True, False]}, dtype=object
-    )
+    frame = pd.DataFrame({"image": ["a.jpg", "b.jpg"], "dog": [1, missing], "cat": [True, False]}, dtype=object)
     data = quiet(frame, images=folder)
     np.testing.assert_array_equal(data.train.labels, [[1, 1], [0, -1]])
 
 
 def test_minus_one_is_refused_with_its_place_and_the_option(table):
     file = table("image,dog,cat\na.jpg,1,0\nb.jpg,0,-1\n")
-    with pytest.raises(
-        DataError, match=r"labels\.csv, row 3 \(b\.jpg\): column 'cat' holds -1.*minus_one='absent'"
-    ):
+    with pytest.raises(DataError, match=r"labels\.csv, row 3 \(b\.jpg\): column 'cat' holds -1.*minus_one='absent'"):
         load_dataset(file)
 
 
@@ -107,15 +103,11 @@ def test_a_column_that_is_no_class_is_left_out_and_reported(table):
     data = quiet(file)
     assert data.classes == ("dog",)
     assert len(data.train) == 2
-    assert f"{file}, row 2: column 'photographer' is no class: it holds 'Anna' and no 1 or 0" in str(
-        data.problems[0]
-    )
+    assert f"{file}, row 2: column 'photographer' is no class: it holds 'Anna' and no 1 or 0" in str(data.problems[0])
 
 
 def test_given_classes_choose_and_order_the_columns(table):
-    data = load_dataset(
-        table("image,dog,photographer,cat\na.jpg,1,Anna,1\nb.jpg,0,,1\n"), classes=["cat", "dog"]
-    )
+    data = load_dataset(table("image,dog,photographer,cat\na.jpg,1,Anna,1\nb.jpg,0,,1\n"), classes=["cat", "dog"])
     assert data.classes == ("cat", "dog")
     np.testing.assert_array_equal(data.train.labels, [[1, 1], [1, -1]])
     assert data.problems == []
@@ -126,18 +118,14 @@ def test_given_classes_without_a_column_are_named(table):
         load_dataset(table("image,dog\na.jpg,1\n"), classes=["dog", "cow"])
 
 
-@pytest.mark.parametrize(
-    "text", ["image\na.jpg\n", "image,split\na.jpg,train\n", "image,notes\na.jpg,nice\n"]
-)
+@pytest.mark.parametrize("text", ["image\na.jpg\n", "image,split\na.jpg,train\n", "image,notes\na.jpg,nice\n"])
 def test_a_table_without_labels_is_refused(table, text):
     with pytest.raises(DataError, match=r"no column holds labels.*Add a column 'labels'"):
         load_dataset(table(text))
 
 
 def test_marks_other_than_one_are_named_when_no_column_is_a_class(table):
-    with pytest.raises(
-        DataError, match=r"no column holds labels.*row 2: column 'dog' is no class: it holds 'x'"
-    ):
+    with pytest.raises(DataError, match=r"no column holds labels.*row 2: column 'dog' is no class: it holds 'x'"):
         load_dataset(table("image,dog,cat\na.jpg,x,\nb.jpg,,x\n"))
 
 

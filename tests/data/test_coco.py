@@ -43,9 +43,7 @@ def coco(tmp_path, photos):
         (folder / "annotations").mkdir(parents=True, exist_ok=True)
         photos("a.jpg", "b.jpg", "c.jpg", folder=f"coco/train{year}")
         photos("v.jpg", "w.jpg", folder=f"coco/val{year}")
-        train = train or content(
-            [(7, "a.jpg"), (8, "b.jpg"), (9, "c.jpg")], [(7, 18), (7, 18), (7, 1), (8, 3)]
-        )
+        train = train or content([(7, "a.jpg"), (8, "b.jpg"), (9, "c.jpg")], [(7, 18), (7, 18), (7, 1), (8, 3)])
         val = val or content([(5, "v.jpg"), (6, "w.jpg")], [(5, 1)])
         for part, values in (("train", train), ("val", val)):
             (folder / "annotations" / f"instances_{part}{year}.json").write_text(json.dumps(values))
@@ -132,9 +130,7 @@ def test_two_years_in_a_folder_ask_for_one(coco):
 
 
 def test_a_year_that_is_not_there_is_named(coco):
-    with pytest.raises(
-        DataError, match=r"no annotations/instances_train2017\.json\. There are annotations of 2014"
-    ):
+    with pytest.raises(DataError, match=r"no annotations/instances_train2017\.json\. There are annotations of 2014"):
         quiet(coco(2014), year=2017)
 
 

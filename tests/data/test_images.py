@@ -172,9 +172,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_an_empty_file_is_named_with_a_remedy(tmp_path):
     (tmp_path / "empty.jpg").touch()
-    with pytest.raises(
-        DataError, match=r"empty\.jpg: the file is empty \(0 bytes\)\. Copy or download it again"
-    ):
+    with pytest.raises(DataError, match=r"empty\.jpg: the file is empty \(0 bytes\)\. Copy or download it again"):
         open_image(tmp_path / "empty.jpg")
 
 
@@ -184,9 +182,7 @@ def test_a_truncated_file_is_named_with_a_remedy(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(
-        DataError, match=rf"half\{suffix}: the picture is truncated or damaged .* download it again"
-    ):
+    with pytest.raises(DataError, match=rf"half\{suffix}: the picture is truncated or damaged .* download it again"):
         open_image(file)
 
 
@@ -226,9 +222,7 @@ def test_a_decompression_bomb_is_refused_before_decoding(tmp_path):
 
 def test_a_picture_over_the_limit_names_both_sizes_and_the_option(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "wide.png")
-    with pytest.raises(
-        DataError, match=r"wide\.png: .*40 x 30 = 1,200 pixels.*limit of 1,000.*max_pixels=1200"
-    ):
+    with pytest.raises(DataError, match=r"wide\.png: .*40 x 30 = 1,200 pixels.*limit of 1,000.*max_pixels=1200"):
         open_image(tmp_path / "wide.png", max_pixels=1000)
 
 

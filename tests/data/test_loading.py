@@ -35,9 +35,7 @@ def test_a_missing_path_is_named(tmp_path):
 
 def test_another_kind_of_file_lists_what_can_be_read(tmp_path):
     (tmp_path / "labels.xlsx").write_bytes(b"PK")
-    with pytest.raises(
-        DataError, match=r"\.xlsx is no label file\. Tables end in \.csv.*Save a workbook as CSV"
-    ):
+    with pytest.raises(DataError, match=r"\.xlsx is no label file\. Tables end in \.csv.*Save a workbook as CSV"):
         load_dataset(tmp_path / "labels.xlsx")
 
 
@@ -48,9 +46,7 @@ def test_a_folder_with_a_table_points_to_it(table, tmp_path):
 
 
 def test_a_folder_without_labels_says_what_was_looked_for(photos):
-    with pytest.raises(
-        DataError, match=r"the folder holds no labels.*ImageSets/Main.*Pass the path of a table"
-    ):
+    with pytest.raises(DataError, match=r"the folder holds no labels.*ImageSets/Main.*Pass the path of a table"):
         load_dataset(photos("a.jpg"))
 
 
@@ -60,9 +56,7 @@ def test_a_folder_is_no_table(photos):
 
 
 def test_another_format_lists_the_known_ones(table):
-    with pytest.raises(
-        ConfigError, match="format is 'yolo', expected one of auto, table, coco, voc, nuswide"
-    ):
+    with pytest.raises(ConfigError, match="format is 'yolo', expected one of auto, table, coco, voc, nuswide"):
         load_dataset(table("image,labels\na.jpg,dog\n"), format="yolo")
 
 

@@ -13,18 +13,14 @@ from dualcoop.errors import ConfigError, DataError
 # A busy machine must not fail a test by its pace.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-names = st.lists(
-    st.integers(0, 999).map(lambda number: f"{number}.jpg"), unique=True, min_size=1, max_size=12
-)
+names = st.lists(st.integers(0, 999).map(lambda number: f"{number}.jpg"), unique=True, min_size=1, max_size=12)
 class_names = st.lists(st.text(min_size=1, max_size=5), unique=True, min_size=1, max_size=6)
 seeds = st.integers(0, 2**63)
 
 
 def fully_labelled(images=200, classes=50):
     matrix = np.random.default_rng(0).choice([-1, 1], (images, classes), p=[0.9, 0.1])
-    return LabelledImages.from_arrays(
-        [f"{i}.jpg" for i in range(images)], matrix, [f"c{i}" for i in range(classes)]
-    )
+    return LabelledImages.from_arrays([f"{i}.jpg" for i in range(images)], matrix, [f"c{i}" for i in range(classes)])
 
 
 @steady

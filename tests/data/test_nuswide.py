@@ -94,9 +94,7 @@ def test_photographs_that_were_taken_down_are_reported_by_line(nuswide):
 
 def test_images_can_be_in_another_folder(nuswide, tmp_path):
     (nuswide / "Flickr").rename(tmp_path / "elsewhere")
-    assert quiet(nuswide, images=tmp_path / "elsewhere").test.paths == (
-        tmp_path / "elsewhere/zebra/0003_23.jpg",
-    )
+    assert quiet(nuswide, images=tmp_path / "elsewhere").test.paths == (tmp_path / "elsewhere/zebra/0003_23.jpg",)
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,7 @@ def folder(tmp_path_factory):
 def labelled(draw):
     classes = draw(st.lists(class_names, unique=True, min_size=1, max_size=5))
     rows = draw(st.integers(1, len(IMAGES)))
-    values = draw(
-        st.lists(st.sampled_from([-1, 0, 1]), min_size=rows * len(classes), max_size=rows * len(classes))
-    )
+    values = draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=rows * len(classes), max_size=rows * len(classes)))
     splits = draw(st.lists(st.sampled_from(["train", "valid", "test"]), min_size=rows, max_size=rows))
     return classes, np.array(values).reshape(rows, len(classes)), splits
 
@@ -60,9 +58,7 @@ def write(folder, kind, records):
     columns = list(records[0])
     file = folder / {"csv": "t.csv", "semicolon": "t.csv", "tsv": "t.tsv"}.get(kind, f"t.{kind}")
     if kind == "jsonl":
-        file.write_text(
-            "\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8"
-        )
+        file.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in records), encoding="utf-8")
     elif kind == "parquet":
         pd.DataFrame(records).to_parquet(file)
     else:
@@ -108,9 +104,7 @@ def test_label_columns_come_back(folder, kind, example, delimiter):
         present = [name for name, value in zip(classes, values[row], strict=True) if value > 0]
         absent = [name for name, value in zip(classes, values[row], strict=True) if value < 0]
         cells = (present, absent) if kind in ("jsonl", "parquet") else map(delimiter.join, (present, absent))
-        records.append(
-            dict(zip(("image", "labels", "absent", "split"), (IMAGES[row], *cells, split), strict=True))
-        )
+        records.append(dict(zip(("image", "labels", "absent", "split"), (IMAGES[row], *cells, split), strict=True)))
     data = read(write(folder, kind, records), classes, delimiter=delimiter)
     check(data, classes, values, splits)
 

@@ -76,17 +76,13 @@ def test_data_without_any_such_label_is_refused():
 
 @steady
 @given(
-    names=st.lists(
-        st.text(min_size=1, max_size=6).filter(lambda text: "\0" not in text), unique=True, min_size=1
-    ),
+    names=st.lists(st.text(min_size=1, max_size=6).filter(lambda text: "\0" not in text), unique=True, min_size=1),
     share=st.floats(0, 1),
     seed=st.integers(0, 2**40),
     shuffle=st.randoms(use_true_random=False),
 )
 def test_held_out_images_do_not_depend_on_the_order_of_the_rows(names, share, seed, shuffle):
-    names = list(
-        dict.fromkeys(str(LabelledImages.from_arrays([name], [[1]], ["x"]).names[0]) for name in names)
-    )
+    names = list(dict.fromkeys(str(LabelledImages.from_arrays([name], [[1]], ["x"]).names[0]) for name in names))
     count = int(share * len(names))
     data = LabelledImages.from_arrays(names, np.ones((len(names), 1)), ["x"])
     rest, held = hold_out_images(data, count, seed)

@@ -88,9 +88,7 @@ def test_an_empty_file_is_an_empty_table(tmp_path, text, name):
 
 @pytest.mark.parametrize("text", ["image,labels", "image,labels\n\n,\n"])
 def test_a_header_alone_is_an_empty_table(tmp_path, text):
-    with pytest.raises(
-        DataError, match=r"labels\.csv: the table is empty, it has a header \(row 1\) but no rows"
-    ):
+    with pytest.raises(DataError, match=r"labels\.csv: the table is empty, it has a header \(row 1\) but no rows"):
         read(write(tmp_path, text))
 
 
@@ -101,9 +99,7 @@ def test_a_column_that_comes_twice_is_refused(tmp_path):
 
 def test_another_encoding_is_named_with_row_byte_and_remedy(tmp_path):
     file = write(tmp_path, "image,labels\na.jpg,dog\nb.jpg,café\n", encoding="cp1252")
-    with pytest.raises(
-        DataError, match=r"labels\.csv, row 3: byte 0xe9 is not valid utf-8.*encoding='cp1252'"
-    ):
+    with pytest.raises(DataError, match=r"labels\.csv, row 3: byte 0xe9 is not valid utf-8.*encoding='cp1252'"):
         read(file)
     assert read(file, encoding="cp1252")[1][1] == (3, ["b.jpg", "café"])
 
@@ -166,9 +162,7 @@ def test_json_lines_without_any_object_are_refused(tmp_path):
 
 
 def test_parquet_keeps_lists_numbers_and_missing_values(tmp_path):
-    frame = pd.DataFrame(
-        {"image": ["a.jpg", "b.jpg"], "labels": [["dog", "cat"], None], "score": [1.0, None]}
-    )
+    frame = pd.DataFrame({"image": ["a.jpg", "b.jpg"], "labels": [["dog", "cat"], None], "score": [1.0, None]})
     frame.to_parquet(tmp_path / "labels.parquet")
     columns, rows, _ = read(tmp_path / "labels.parquet")
     assert columns == ["image", "labels", "score"]

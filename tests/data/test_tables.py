@@ -25,9 +25,7 @@ def test_the_usual_names_of_the_image_column_are_known(table, name):
 
 def test_columns_can_be_named(table):
     file = table("foto,schlagwort,fehlt,teil,image\na.jpg,Hund,Katze,test,x\nb.jpg,Katze,,train,y\n")
-    data = quiet(
-        file, image_column="foto", labels_column="schlagwort", absent_column="fehlt", split_column="teil"
-    )
+    data = quiet(file, image_column="foto", labels_column="schlagwort", absent_column="fehlt", split_column="teil")
     assert data.test.names == ("a.jpg",)
     np.testing.assert_array_equal(data.test.labels, [[1, -1]])
 
@@ -79,9 +77,7 @@ def test_unknown_split_names_stop_a_strict_load(table):
 
 
 def test_no_known_split_name_at_all_is_an_error_that_lists_them(table):
-    with pytest.raises(
-        DataError, match=r"no row belongs to a known split\. Found 'fold1' \(2\), 'fold2' \(1\)"
-    ):
+    with pytest.raises(DataError, match=r"no row belongs to a known split\. Found 'fold1' \(2\), 'fold2' \(1\)"):
         quiet(table("image,labels,split\na.jpg,dog,fold1\nb.jpg,dog,fold1\nc.jpg,dog,fold2\n"))
 
 
@@ -93,9 +89,7 @@ def test_repeated_rows_are_kept_once_and_reported(table):
     file = table("image,labels\na.jpg,dog\nb.jpg,cat\n./a.jpg,dog\n")
     data = quiet(file)
     assert data.train.names == ("a.jpg", "b.jpg")
-    assert messages(data) == [
-        f"{file}, row 4 (./a.jpg): the row repeats row 2, which is kept. Delete one of the two."
-    ]
+    assert messages(data) == [f"{file}, row 4 (./a.jpg): the row repeats row 2, which is kept. Delete one of the two."]
 
 
 def test_two_spellings_of_one_file_are_found_out(table, tmp_path):
@@ -162,14 +156,11 @@ def test_rows_that_contradict_are_not_merged(table):
 def test_a_row_without_an_image_is_reported(table):
     file = table("image,labels\na.jpg,dog\n,cat\n")
     assert (
-        messages(quiet(file))[0]
-        == f"{file}, row 3: the row names no image. Write the image's file name, or delete it."
+        messages(quiet(file))[0] == f"{file}, row 3: the row names no image. Write the image's file name, or delete it."
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "reason"), [("image", 7, "the image is 7"), ("split", 1, "the split is 1")]
-)
+@pytest.mark.parametrize(("key", "value", "reason"), [("image", 7, "the image is 7"), ("split", 1, "the split is 1")])
 def test_cells_that_are_no_text_are_reported(table, key, value, reason):
     row = {"image": '"b.jpg"', "split": '"train"', key: value}
     lines = '{"image": "a.jpg", "labels": ["dog"], "split": "train"}\n'

@@ -35,9 +35,7 @@ def voc(tmp_path, photos):
             if entries is not None:
                 (root / "Annotations" / f"{ident}.xml").write_text(annotation(ident, entries))
         for name, idents in lists.items():
-            (root / "ImageSets" / "Main" / f"{name}.txt").write_text(
-                "".join(f"{ident}\n" for ident in idents)
-            )
+            (root / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"{ident}\n" for ident in idents))
         return root
 
     return write
@@ -71,10 +69,7 @@ def test_an_image_with_only_a_difficult_dog_has_no_dog(voc):
     data = quiet(voc(OBJECTS, trainval=["000001", "000002"], test=["000003"]))
     dog = data.classes.index("dog")
     np.testing.assert_array_equal(data.train.labels[:, dog], [1, -1])
-    assert (
-        "objects marked difficult do not count: 1 image with a class that has no other object there"
-        in str(data)
-    )
+    assert "objects marked difficult do not count: 1 image with a class that has no other object there" in str(data)
 
 
 def test_a_class_whose_objects_are_all_difficult_is_still_a_class(voc):
@@ -84,9 +79,7 @@ def test_a_class_whose_objects_are_all_difficult_is_still_a_class(voc):
 
 def test_without_test_labels_val_is_for_testing(voc):
     objects = {**OBJECTS, "000009": None}
-    root = voc(
-        objects, "VOC2012", trainval=["000001", "000002"], train=["000001"], val=["000002"], test=["000009"]
-    )
+    root = voc(objects, "VOC2012", trainval=["000001", "000002"], train=["000001"], val=["000002"], test=["000009"])
     data = quiet(root)
     assert data.train.names == ("000001.jpg",)
     assert data.test.names == ("000002.jpg",)

@@ -117,9 +117,7 @@ def pooled_features(state: State, images: Tensor) -> Tensor:
     return unit(linear(state, "visual.attnpool.c_proj", torch.cat(mixed, dim=-1)[:, 0]))
 
 
-def prompt_embeddings(
-    state: State, names: Sequence[Sequence[int]], context: Tensor
-) -> tuple[Tensor, list[int]]:
+def prompt_embeddings(state: State, names: Sequence[Sequence[int]], context: Tensor) -> tuple[Tensor, list[int]]:
     """[SOS] V1..VN name . [EOS], padded to 77 tokens, and the index of [EOS] in each (Eq. 1 and 2).
 
     Args:

@@ -31,9 +31,9 @@ def export(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="ONNX file to write.")
-    ] = Path("tagger.onnx"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="ONNX file to write.")] = Path(
+        "tagger.onnx"
+    ),
     *,
     label: LabelOptions,
     image_size: Annotated[

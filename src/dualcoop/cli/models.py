@@ -1,11 +1,13 @@
 """Models as the commands open them: trained ones, and zero-shot ones made from a list of labels."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualcoop.cli.options import ComputeOptions, Precision
 from dualcoop.cli.progress import waiting
+from dualcoop.cli.without_compiler import without_compiler
 from dualcoop.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ def open_model(
         )
     backbone = backbone or DEFAULT_BACKBONE
     with waiting(f"loading {model or backbone}"):
+        with without_compiler():
+            import_module("open_clip")
         from dualcoop.model import DualCoOp
 
         if model is None:

@@ -196,9 +196,7 @@ def _decodable_images(
                 if error is None:
                     kept.append(index)
                 else:
-                    log.report(
-                        raw.source, raw.rows[position], raw.names[position], error.reason, error.remedy
-                    )
+                    log.report(raw.source, raw.rows[position], raw.names[position], error.reason, error.remedy)
                 if progress is not None:
                     progress(index + 1, len(part))
         except BaseException:
@@ -216,9 +214,7 @@ def _hold_out(
         if fraction is None:
             continue
         if not 0 < fraction < 1:
-            raise ConfigError(
-                f"{name}_fraction is {fraction}, expected a number between 0 and 1, such as 0.2."
-            )
+            raise ConfigError(f"{name}_fraction is {fraction}, expected a number between 0 and 1, such as 0.2.")
         if name in parts and len(parts[name]):
             raise ConfigError(
                 f"the data set has a {name} part of its own ({len(parts[name])} images). "
@@ -241,9 +237,7 @@ def _hold_out(
     return parts
 
 
-def _report_classes_without_positives(
-    parts: dict[str, LabelledImages], source: Path, log: ProblemLog
-) -> None:
+def _report_classes_without_positives(parts: dict[str, LabelledImages], source: Path, log: ProblemLog) -> None:
     name, part = next(iter(parts.items()))
     empty = [part.classes[column] for column in (part.positives == 0).nonzero()[0]]
     if empty:

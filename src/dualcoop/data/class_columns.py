@@ -105,9 +105,7 @@ def _read_codes(
     return coded
 
 
-def _columns_with_values(
-    table: Table, positions: Sequence[int], coded: _CodedRows, log: ProblemLog
-) -> list[int]:
+def _columns_with_values(table: Table, positions: Sequence[int], coded: _CodedRows, log: ProblemLog) -> list[int]:
     """Columns that are classes; the others are reported."""
     has_wrong = np.any(coded.codes == WRONG, axis=0).tolist()
     has_value = np.any(np.isin(coded.codes, (PRESENT, ZERO, MINUS)), axis=0).tolist()
@@ -121,8 +119,7 @@ def _columns_with_values(
             table.source,
             coded.numbers[row],
             None,
-            f"column {table.columns[position]!r} is no class: it holds {coded.wrong[row][column]!r} and no 1 "
-            "or 0",
+            f"column {table.columns[position]!r} is no class: it holds {coded.wrong[row][column]!r} and no 1 or 0",
             "Delete the column, or name the classes with classes=[...]. " + VALUES_REMEDY,
         )
     if not kept:

@@ -59,8 +59,7 @@ def load_coco(
     for content in contents[1:]:
         if content.categories != categories:
             raise DataError(
-                f"{content.path}: its categories are not those of {contents[0].path}. Use files of one data "
-                "set."
+                f"{content.path}: its categories are not those of {contents[0].path}. Use files of one data set."
             )
     classes = tuple(name for _, name in categories)
     column = {category: index for index, (category, _) in enumerate(categories)}
@@ -132,17 +131,11 @@ def _read_instances(path: Path) -> _Instances:
         raise DataError(
             f"{path}: this is a JSON list, not COCO's format. Save a table of records as .jsonl, one a line."
         )
-    missing = [
-        key for key in ("images", "annotations", "categories") if not isinstance(_get(content, key), list)
-    ]
+    missing = [key for key in ("images", "annotations", "categories") if not isinstance(_get(content, key), list)]
     if missing:
-        raise DataError(
-            f"{path}: lists are missing: {quoted_list(missing)}. Expected COCO's instance annotations."
-        )
+        raise DataError(f"{path}: lists are missing: {quoted_list(missing)}. Expected COCO's instance annotations.")
     try:
-        categories = sorted(
-            (int(record["id"]), str(record["name"]).strip()) for record in content["categories"]
-        )
+        categories = sorted((int(record["id"]), str(record["name"]).strip()) for record in content["categories"])
     except (TypeError, KeyError, ValueError) as error:
         raise DataError(
             f"{path}: a category lacks its id or its name. Expected COCO's instance annotations."
@@ -162,9 +155,7 @@ def _get(content: Any, key: str) -> Any:
     return content.get(key) if isinstance(content, dict) else None
 
 
-def _part(
-    content: _Instances, column: dict[int, int], images: Path | None, path: Path, log: ProblemLog
-) -> RawPart:
+def _part(content: _Instances, column: dict[int, int], images: Path | None, path: Path, log: ProblemLog) -> RawPart:
     match = FILE_NAME.fullmatch(content.path.name)
     split = PART_OF_SPLIT[match[1]] if match else "train"
     rows: list[int | None] = []
@@ -209,9 +200,7 @@ def _part(
 def _image_folder(file: Path, part: str, images: Path | None, path: Path, names: Sequence[str]) -> Path:
     """The first likely folder that has one of the first images."""
     bases = [images] if images is not None else [path if path.is_dir() else file.parent, file.parent.parent]
-    candidates = [
-        place for base in bases for place in (base / part, base / "images" / part, base / "images", base)
-    ]
+    candidates = [place for base in bases for place in (base / part, base / "images" / part, base / "images", base)]
     candidates = [place for place in dict.fromkeys(candidates) if place.is_dir()]
     for place in candidates:
         if any((place / name).is_file() for name in names[:TRIED_NAMES]):

@@ -79,8 +79,7 @@ def open_image(
             if width * height > max_pixels:
                 raise ImageError(
                     path,
-                    f"the picture is {width} x {height} = {width * height:,} pixels, over the limit of "
-                    f"{max_pixels:,}",
+                    f"the picture is {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}",
                     f"Scale it down, or allow it with max_pixels={width * height}",
                 )
             if draft_size is not None:

@@ -74,9 +74,7 @@ def read_label_column(table: Table, columns: Columns, options: TableOptions, log
     if classes is None:
         classes = tuple(sorted({label for row in rows for label in (*row.present, *row.absent)}))
         if rows and not classes:
-            raise DataError(
-                f"{table.source}: no row lists a label, so there are no classes. Fill the labels column."
-            )
+            raise DataError(f"{table.source}: no row lists a label, so there are no classes. Fill the labels column.")
     else:
         rows = _rows_within(rows, classes, table.source, options, log)
 

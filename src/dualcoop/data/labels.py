@@ -54,9 +54,7 @@ class LabelledImages:
         self._check_values(labels)
         repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if repeated:
-            raise DataError(
-                f"class names come more than once: {quoted_list(repeated)}. Name every class once."
-            )
+            raise DataError(f"class names come more than once: {quoted_list(repeated)}. Name every class once.")
         object.__setattr__(self, "labels", labels.astype(np.int8))
 
     def _check_values(self, labels: npt.NDArray[np.generic]) -> None:
@@ -151,9 +149,7 @@ class LabelledImages:
         index = {name: column for column, name in enumerate(self.classes)}
         missing = [name for name in classes if name not in index]
         if missing:
-            raise DataError(
-                f"no such class: {quoted_list(missing)}. The classes are {quoted_list(self.classes, 20)}."
-            )
+            raise DataError(f"no such class: {quoted_list(missing)}. The classes are {quoted_list(self.classes, 20)}.")
         columns = [index[name] for name in classes]
         return LabelledImages(self.paths, self.labels[:, columns], tuple(classes), self.root)
 
@@ -193,9 +189,7 @@ class DatasetSplits:
     def __post_init__(self) -> None:
         for name, part in self.parts():
             if part.classes != self.classes:
-                raise DataError(
-                    f"the {name} part has other classes than the data set. Load all parts together."
-                )
+                raise DataError(f"the {name} part has other classes than the data set. Load all parts together.")
 
     def parts(self) -> Iterator[tuple[str, LabelledImages]]:
         """Name and images of every part that there is."""
@@ -211,8 +205,7 @@ class DatasetSplits:
             DataError: when a name is none of the classes.
         """
         train, valid, test = (
-            None if part is None else part.select_classes(classes)
-            for part in (self.train, self.valid, self.test)
+            None if part is None else part.select_classes(classes) for part in (self.train, self.valid, self.test)
         )
         return replace(self, classes=tuple(classes), train=train, valid=valid, test=test)
 
@@ -238,11 +231,7 @@ class DatasetSplits:
             counts = part.positives
             order = np.argsort(-counts, kind="stable")[:SUMMARY_CLASSES]
             common = ", ".join(f"{self.classes[column]} ({counts[column]})" for column in order)
-            more = (
-                ""
-                if len(self.classes) <= SUMMARY_CLASSES
-                else f" and {len(self.classes) - SUMMARY_CLASSES} more"
-            )
+            more = "" if len(self.classes) <= SUMMARY_CLASSES else f" and {len(self.classes) - SUMMARY_CLASSES} more"
             lines.append(f"  most frequent in {name}: {common}{more}")
         lines += [f"  note: {note}" for note in self.notes]
         lines.append(f"  problems: {len(self.problems)}")

@@ -158,9 +158,7 @@ def _kind(path: Path, format: str) -> Format:
         raise DataError(f"{path}: the file or folder is missing. Check the name.")
     if format != "auto":
         if format == "table" and path.is_dir():
-            raise DataError(
-                f"{path}: this is a folder. Pass the table itself, such as {path / 'labels.csv'}."
-            )
+            raise DataError(f"{path}: this is a folder. Pass the table itself, such as {path / 'labels.csv'}.")
         return cast(Format, format)
     if path.is_file():
         suffix = path.suffix.lower()
@@ -184,9 +182,7 @@ def _kind(path: Path, format: str) -> Format:
         raise DataError(f"{path}: the folder looks like {' and like '.join(kinds)}. Pass format=.")
     tables = sorted(file.name for file in path.iterdir() if file.suffix.lower() in TABLE_SUFFIXES)
     if tables:
-        raise DataError(
-            f"{path}: this is a folder with {quoted_list(tables)}. Pass the path of the label table."
-        )
+        raise DataError(f"{path}: this is a folder with {quoted_list(tables)}. Pass the path of the label table.")
     raise DataError(
         f"{path}: the folder holds no labels: neither COCO's annotations/instances_*.json, VOC's "
         "ImageSets/Main, NUS-WIDE's ImageList or *_labels.npy, nor a label table. Pass the path of a table, "

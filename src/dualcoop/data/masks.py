@@ -26,9 +26,7 @@ def label_draws(names: Sequence[str], classes: Sequence[str], seed: int) -> npt.
         DataError: when two images have the same name.
     """
     if len(set(names)) < len(names):
-        raise DataError(
-            "two images have the same name, so their labels cannot be told apart. Name each once."
-        )
+        raise DataError("two images have the same name, so their labels cannot be told apart. Name each once.")
     order = sorted(range(len(names)), key=names.__getitem__)
     draws = np.empty((len(names), len(classes)))
     for column, name in enumerate(classes):
@@ -53,9 +51,7 @@ def partial_label_mask(data: LabelledImages, known_fraction: float, seed: int = 
         DataError: when two images have the same name.
     """
     if not 0 < known_fraction <= 1:
-        raise ConfigError(
-            f"known_fraction is {known_fraction}, expected a number over 0 and at most 1, such as 0.1."
-        )
+        raise ConfigError(f"known_fraction is {known_fraction}, expected a number over 0 and at most 1, such as 0.1.")
     if seed < 0:
         raise ConfigError(f"seed is {seed}, expected 0 or more.")
     keep = label_draws(data.names, data.classes, seed) < known_fraction
@@ -128,9 +124,7 @@ class LabelMask:
         array_file, text_file = _files(path)
         for file in (array_file, text_file):
             if not file.is_file():
-                raise DataError(
-                    f"{file}: the file of the mask is missing. A mask is a .npz and a .json beside it."
-                )
+                raise DataError(f"{file}: the file of the mask is missing. A mask is a .npz and a .json beside it.")
         try:
             description = json.loads(text_file.read_text("utf-8"))
             shape = (int(description["images"]), int(description["classes"]))
@@ -138,9 +132,7 @@ class LabelMask:
             fingerprint, checksum = str(description["data_fingerprint"]), str(description["bits_sha256"])
             version = description["version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{text_file}: this does not describe a mask ({error!r}). Draw the mask again."
-            ) from error
+            raise DataError(f"{text_file}: this does not describe a mask ({error!r}). Draw the mask again.") from error
         if version != FORMAT_VERSION:
             raise DataError(
                 f"{text_file}: the mask has format version {version}, this release reads {FORMAT_VERSION}. "
@@ -151,17 +143,11 @@ class LabelMask:
                 bits = arrays["bits"]
         # A damaged archive raises what zipfile, zlib and NumPy's header parser meet in it.
         except Exception as error:
-            raise DataError(
-                f"{array_file}: the mask cannot be read ({error}). Draw the mask again."
-            ) from error
+            raise DataError(f"{array_file}: the mask cannot be read ({error}). Draw the mask again.") from error
         size = shape[0] * shape[1]
         if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),) or _sha256(bits) != checksum:
-            raise DataError(
-                f"{array_file}: it does not belong to {text_file}. Copy both files of one mask together."
-            )
-        return cls(
-            np.unpackbits(bits, count=size).reshape(shape).astype(np.bool_), fraction, seed, fingerprint
-        )
+            raise DataError(f"{array_file}: it does not belong to {text_file}. Copy both files of one mask together.")
+        return cls(np.unpackbits(bits, count=size).reshape(shape).astype(np.bool_), fraction, seed, fingerprint)
 
 
 def _sha256(values: npt.NDArray[np.uint8]) -> str:

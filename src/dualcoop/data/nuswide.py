@@ -97,9 +97,7 @@ def load_nuswide(
 def _find(root: Path, names: Sequence[str]) -> Path:
     found = next((root / name for name in names if (root / name).is_file()), None)
     if found is None:
-        raise DataError(
-            f"{root / names[0]}: the file is missing (also looked for {quoted_list(names[1:])}). Add it."
-        )
+        raise DataError(f"{root / names[0]}: the file is missing (also looked for {quoted_list(names[1:])}). Add it.")
     return found
 
 
@@ -131,9 +129,7 @@ def _read_tags(root: Path, word: str, tags: Sequence[str], count: int, unlisted:
     position = {name: index for index, name in enumerate(all_tags)}
     missing = [name for name in tags if name not in position]
     if missing:
-        raise DataError(
-            f"{root}: TagList1k.txt lacks the tags {quoted_list(missing)}. Use the published list."
-        )
+        raise DataError(f"{root}: TagList1k.txt lacks the tags {quoted_list(missing)}. Use the published list.")
     file = _find(root, [f"{folder}/{word}_Tags1k.dat" for folder in TAG_FOLDERS])
     given = _binary_values(file, count, len(all_tags))[:, [position[name] for name in tags]]
     return np.where(given > 0, np.int8(1), np.int8(0 if unlisted == "unknown" else -1))
@@ -151,9 +147,7 @@ def _binary_values(file: Path, rows: int, columns: int) -> npt.NDArray[np.uint8]
     if others:
         position = content.index(others[:1])
         row = content.count(b"\n", 0, position) + 1
-        raise DataError(
-            f"{file}, row {row}: found {chr(others[0])!r}, expected 0 and 1. Extract the file again."
-        )
+        raise DataError(f"{file}, row {row}: found {chr(others[0])!r}, expected 0 and 1. Extract the file again.")
     if len(digits) != rows * columns:
         raise DataError(
             f"{file}: it holds {len(digits)} values, expected {rows} images x {columns} = {rows * columns}. "
@@ -189,9 +183,7 @@ def _load_matrices(
     for part, (matrix_file, names_file) in files.items():
         values = _load_npy(matrix_file)
         names = (
-            _lines(names_file)
-            if names_file.suffix == ".txt"
-            else [str(name).strip() for name in _load_npy(names_file)]
+            _lines(names_file) if names_file.suffix == ".txt" else [str(name).strip() for name in _load_npy(names_file)]
         )
         if values.shape != (len(names), len(classes)):
             raise DataError(
@@ -203,8 +195,7 @@ def _load_matrices(
         if wrong.any():
             row, column = (int(index) for index in np.argwhere(wrong)[0])
             raise DataError(
-                f"{matrix_file}, row {row + 1}: {classes[column]!r} is {values[row, column]}. Use 1, 0 and "
-                "-1."
+                f"{matrix_file}, row {row + 1}: {classes[column]!r} is {values[row, column]}. Use 1, 0 and -1."
             )
         if minus_one is None and (values == -1).any():
             row = int((values == -1).any(axis=1).argmax())

@@ -80,9 +80,7 @@ def _images_with_any(data: LabelledImages, classes: tuple[str, ...], kind: str) 
     chosen = data.select_classes(classes)
     chosen = chosen.subset(np.flatnonzero((chosen.labels > 0).any(axis=1)))
     if not len(chosen):
-        raise DataError(
-            f"no image of {len(data)} has a {kind} label. Check that the labels fit the class split."
-        )
+        raise DataError(f"no image of {len(data)} has a {kind} label. Check that the labels fit the class split.")
     return chosen
 
 
@@ -97,9 +95,7 @@ def hold_out_images(data: LabelledImages, count: int, seed: int = 0) -> tuple[La
     """
     if not 0 <= count <= len(data):
         raise ConfigError(f"cannot hold out {count} of {len(data)} images. Ask for fewer.")
-    draws = [
-        hashlib.blake2b(f"{seed}\0{name}".encode(errors="surrogateescape")).digest() for name in data.names
-    ]
+    draws = [hashlib.blake2b(f"{seed}\0{name}".encode(errors="surrogateescape")).digest() for name in data.names]
     order = sorted(range(len(data)), key=draws.__getitem__)
     held = np.zeros(len(data), dtype=np.bool_)
     held[order[:count]] = True

@@ -131,9 +131,7 @@ def find_columns(table: Table, options: TableOptions) -> Columns:
             "image_column='...'."
         )
     labels = _find(table, options.labels_column, "labels_column", LABEL_COLUMNS)
-    absent = _find(
-        table, options.absent_column, "absent_column", ABSENT_COLUMNS if labels is not None else ()
-    )
+    absent = _find(table, options.absent_column, "absent_column", ABSENT_COLUMNS if labels is not None else ())
     if absent is not None and labels is None:
         raise DataError(
             f"{table.source}: there is a column {table.columns[absent]!r} of absent labels but none of "
@@ -154,9 +152,7 @@ def _find(table: Table, asked: str | None, option: str, usual: Sequence[str]) ->
     return next((lower.index(name) for name in usual if name in lower), None)
 
 
-def image_rows(
-    table: Table, columns: Columns, log: ProblemLog
-) -> Iterator[tuple[int, str, str, Sequence[Any]]]:
+def image_rows(table: Table, columns: Columns, log: ProblemLog) -> Iterator[tuple[int, str, str, Sequence[Any]]]:
     """Rows that name an image: (row number, image name, cell of the split column, all cells)."""
     for row, cells in table.rows:
         name = cells[columns.image]
@@ -172,12 +168,8 @@ def image_rows(
                     "Write the image's file name, or delete it",
                 )
         elif not isinstance(name, str):
-            log.report(
-                table.source, row, None, f"the image is {name!r}, not a file name", "Write its file name"
-            )
+            log.report(table.source, row, None, f"the image is {name!r}, not a file name", "Write its file name")
         elif isinstance(split, str) or is_blank(split):
             yield row, name.strip(), "" if is_blank(split) else split.strip(), cells
         else:
-            log.report(
-                table.source, row, name, f"the split is {split!r}, not a name", "Write train, valid or test"
-            )
+            log.report(table.source, row, name, f"the split is {split!r}, not a name", "Write train, valid or test")

@@ -35,9 +35,7 @@ class Table:
     rows: Iterator[tuple[int, Sequence[Any]]]
 
 
-def read_table(
-    path: Path, log: ProblemLog, *, encoding: str = "utf-8", key_columns: Sequence[str] = ()
-) -> Table:
+def read_table(path: Path, log: ProblemLog, *, encoding: str = "utf-8", key_columns: Sequence[str] = ()) -> Table:
     """Open a table by the ending of its name.
 
     Args:
@@ -52,15 +50,11 @@ def read_table(
     """
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
-        raise DataError(
-            f"{path}: {suffix or 'a name without an ending'} is no table that can be read. {SAVE_AS}."
-        )
+        raise DataError(f"{path}: {suffix or 'a name without an ending'} is no table that can be read. {SAVE_AS}.")
     if not path.is_file():
         raise DataError(f"{path}: the label table is missing. Check the name.")
     if path.stat().st_size == 0:
-        raise DataError(
-            f"{path}: the table is empty (0 bytes). Give it a header row and one row for each image."
-        )
+        raise DataError(f"{path}: the table is empty (0 bytes). Give it a header row and one row for each image.")
     if suffix in PARQUET_SUFFIXES:
         return _read_parquet(path)
     text = _read_text(path, encoding)
@@ -95,9 +89,7 @@ def _read_text(path: Path, encoding: str) -> str:
     try:
         text = content.decode(name)
     except LookupError as error:
-        raise DataError(
-            f"{path}: there is no encoding {encoding!r}. Use 'utf-8', 'cp1252' or 'utf-16'."
-        ) from error
+        raise DataError(f"{path}: there is no encoding {encoding!r}. Use 'utf-8', 'cp1252' or 'utf-16'.") from error
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         found = content[error.start : error.start + 1].hex()
@@ -109,9 +101,7 @@ def _read_text(path: Path, encoding: str) -> str:
     if not text.strip():
         raise DataError(f"{path}: the table is empty. Give it a header row and one row for each image.")
     if "\0" in text:
-        raise DataError(
-            f"{path}: the file holds NUL characters, so it is no text table in {encoding}. {SAVE_AS}."
-        )
+        raise DataError(f"{path}: the file holds NUL characters, so it is no text table in {encoding}. {SAVE_AS}.")
     return text
 
 
@@ -128,8 +118,7 @@ def _read_separated(path: Path, text: str, log: ProblemLog, key_columns: Sequenc
     first = next(((row, cells) for row, cells in records if any(cell.strip() for cell in cells)), None)
     if first is None:
         raise DataError(
-            f"{path}: the table is empty, it has a header (row {header_row}) but no rows. Give one row for "
-            "each image."
+            f"{path}: the table is empty, it has a header (row {header_row}) but no rows. Give one row for each image."
         )
 
     def rows() -> Iterator[tuple[int, Sequence[str]]]:
@@ -150,9 +139,7 @@ def _read_separated(path: Path, text: str, log: ProblemLog, key_columns: Sequenc
     return Table(str(path), columns, rows())
 
 
-def _chain(
-    first: tuple[int, list[str]], records: Iterator[tuple[int, list[str]]]
-) -> Iterator[tuple[int, list[str]]]:
+def _chain(first: tuple[int, list[str]], records: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
     yield first
     yield from records
 
@@ -204,15 +191,11 @@ def _read_json_lines(path: Path, text: str, log: ProblemLog) -> Table:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            log.report(
-                path, row, None, f"the line is not JSON ({error})", "Write one JSON object on each line"
-            )
+            log.report(path, row, None, f"the line is not JSON ({error})", "Write one JSON object on each line")
             continue
         if not isinstance(record, dict):
             kind = type(record).__name__
-            log.report(
-                path, row, None, f"the line holds a {kind}, not an object", 'Write {"image": ..., ...}'
-            )
+            log.report(path, row, None, f"the line holds a {kind}, not an object", 'Write {"image": ..., ...}')
             continue
         records.append((row, record))
         columns.update(dict.fromkeys(record))
@@ -246,8 +229,6 @@ def _read_parquet(path: Path) -> Table:
                     row += 1
                     yield row, cells
         except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"{path}, row {row + 1}: the file is damaged ({error}). Write it again."
-            ) from error
+            raise DataError(f"{path}, row {row + 1}: the file is damaged ({error}). Write it again.") from error
 
     return Table(str(path), columns, rows())

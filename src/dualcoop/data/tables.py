@@ -77,14 +77,11 @@ def _split_names(listed: ListedRows, source: str, log: ProblemLog) -> list[str |
     found = ", ".join(f"{text!r} ({count})" for text, count in counts)
     if all(split is None for split in splits):
         raise DataError(
-            f"{source}: no row belongs to a known split. Found {found}; expected {SPLITS_EXPECTED}. "
-            "Rename them."
+            f"{source}: no row belongs to a known split. Found {found}; expected {SPLITS_EXPECTED}. Rename them."
         )
     for index, split in enumerate(splits):
         if split is None:
-            reason = (
-                f"the split is {listed.splits[index]!r}, expected {SPLITS_EXPECTED}; the table has {found}"
-            )
+            reason = f"the split is {listed.splits[index]!r}, expected {SPLITS_EXPECTED}; the table has {found}"
             log.report(source, listed.numbers[index], listed.names[index], reason, "Correct the split's name")
     return splits
 

@@ -85,9 +85,7 @@ def _choose_root(path: Path, year: int | None) -> Path:
         roots = [root for root in roots if root.name == f"VOC{year}"] or (roots if roots == [path] else [])
     if not roots:
         wanted = "" if year is None else f" of {year}"
-        raise DataError(
-            f"{path}: there is no VOC data set{wanted} with ImageSets/Main in it. Check the folder."
-        )
+        raise DataError(f"{path}: there is no VOC data set{wanted} with ImageSets/Main in it. Check the folder.")
     if len(roots) > 1:
         names = ", ".join(root.name for root in roots)
         raise DataError(f"{path}: it holds {names}. Pass year=, or the path of one of them.")
@@ -96,9 +94,7 @@ def _choose_root(path: Path, year: int | None) -> Path:
 
 def _image_lists(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     """Lists of images by part, and a note where they are not the usual ones."""
-    lists = {
-        name: root / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val", "trainval", "test")
-    }
+    lists = {name: root / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val", "trainval", "test")}
     if _has_annotations(root, lists["test"]) and lists["trainval"].is_file():
         return [("train", lists["trainval"]), ("test", lists["test"])], []
     if lists["train"].is_file() and lists["val"].is_file():
@@ -108,9 +104,7 @@ def _image_lists(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         return [("train", lists["trainval"])], ["the test part has no labels here"]
     if lists["train"].is_file():
         return [("train", lists["train"])], []
-    raise DataError(
-        f"{lists['trainval'].parent}: there is no trainval.txt and no train.txt. Check the folder."
-    )
+    raise DataError(f"{lists['trainval'].parent}: there is no trainval.txt and no train.txt. Check the folder.")
 
 
 def _has_annotations(root: Path, file: Path) -> bool:

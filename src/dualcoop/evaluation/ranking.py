@@ -39,9 +39,7 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> NDArray[np.float6
     return precision
 
 
-def mean_over_classes(
-    class_average_precision: NDArray[np.float64], *, without_positives: str = "skip"
-) -> float:
+def mean_over_classes(class_average_precision: NDArray[np.float64], *, without_positives: str = "skip") -> float:
     """Mean of per-class values in which NaN stands for a class without known positives.
 
     Args:
@@ -55,9 +53,7 @@ def mean_over_classes(
         ConfigError: for another convention.
     """
     if without_positives not in WITHOUT_POSITIVES:
-        raise ConfigError(
-            f"without_positives is {without_positives!r}, expected one of {', '.join(WITHOUT_POSITIVES)}"
-        )
+        raise ConfigError(f"without_positives is {without_positives!r}, expected one of {', '.join(WITHOUT_POSITIVES)}")
     defined = ~np.isnan(class_average_precision)
     count = int(defined.sum()) if without_positives == "skip" else len(class_average_precision)
     return float(class_average_precision[defined].sum() / count) if count else float("nan")

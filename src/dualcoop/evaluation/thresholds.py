@@ -28,9 +28,7 @@ def global_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
     return float(candidates[np.argmax(_f1(hits, misfires, (label_matrix == 1).sum()))])
 
 
-def class_thresholds(
-    scores: ArrayLike, labels: ArrayLike, *, prior_positives: float = 5.0
-) -> NDArray[np.float64]:
+def class_thresholds(scores: ArrayLike, labels: ArrayLike, *, prior_positives: float = 5.0) -> NDArray[np.float64]:
     """One threshold per class with the largest F1 on validation data, drawn towards the global one.
 
     A class with two known positives says little about its threshold, so every class is judged on its own

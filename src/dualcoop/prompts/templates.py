@@ -62,9 +62,7 @@ class TemplatePrompts(nn.Module):
         config: TemplateConfig.
     """
 
-    def __init__(
-        self, backbone: Backbone, classes: Sequence[str], config: TemplateConfig | None = None
-    ) -> None:
+    def __init__(self, backbone: Backbone, classes: Sequence[str], config: TemplateConfig | None = None) -> None:
         """Tokenize every template for every class.
 
         Raises:
@@ -87,13 +85,9 @@ class TemplatePrompts(nn.Module):
 
     def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
         """Text features of the templates in use, averaged over the templates, each (K, D)."""
-        return TextFeatures(
-            *(self._encode(backbone, name, class_subset) for name in ("positive", "negative"))
-        )
+        return TextFeatures(*(self._encode(backbone, name, class_subset) for name in ("positive", "negative")))
 
-    def for_classes(
-        self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]
-    ) -> "TemplatePrompts":
+    def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> "TemplatePrompts":
         """The same templates for other classes."""
         del known
         return TemplatePrompts(backbone, classes, self.config)

@@ -93,9 +93,7 @@ class EncodedAnew:
         draft = DRAFT_OVERSAMPLING * self._model.image_size
         paths = [self._paths[row] for row in rows]
         with self._random.drawn():
-            (batch,) = picture_batches(
-                paths, self._transform, batch_size=len(paths), draft_size=draft, in_order=True
-            )
+            (batch,) = picture_batches(paths, self._transform, batch_size=len(paths), draft_size=draft, in_order=True)
         pixels = batch.pixels
         assert pixels is not None
         if not self._finetune:
