@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.errors import ConfigError, DataError
 from dualcoop.pictures import is_single_picture, open_picture, picture_batches
 from tiny import TinyBackbone, tiny_picture
@@ -191,3 +192,19 @@ def test_what_a_transform_raises_reaches_the_caller():
 def test_pixels_lie_channels_last_in_memory():
     (batch,) = picture_batches([tiny_picture()] * 2, TinyBackbone().preprocess(), batch_size=2)
     assert batch.pixels.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("unreadable", [[], [1], [0, 4], [0, 1, 2]])
+def test_pixels_written_in_place_are_those_of_pictures_one_by_one(unreadable, tmp_path):
+    transform = SquashAndNormalise(16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    pictures = [tmp_path / "nowhere.jpg" if n in unreadable else tiny_picture(n) for n in range(5)]
+    in_place = list(picture_batches(pictures, transform, batch_size=3, on_error="skip"))
+    # A plain function has no place to write to.
+    one_by_one = list(picture_batches(pictures, lambda image: transform(image), batch_size=3, on_error="skip"))
+    for got, expected in zip(in_place, one_by_one, strict=True):
+        assert got.errors == expected.errors
+        if expected.pixels is None:
+            assert got.pixels is None
+        else:
+            assert torch.equal(got.pixels, expected.pixels)
+            assert got.pixels.is_contiguous(memory_format=torch.channels_last)

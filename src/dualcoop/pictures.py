@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dualcoop.data.images import default_workers, open_image, to_rgb
@@ -41,6 +42,17 @@ class PictureBatch(NamedTuple):
     paths: list[Path | None]
     errors: list[str | None]
     pixels: Any
+
+
+@runtime_checkable
+class WritesInPlace(Protocol):
+    """A transform that writes pixels where the batch has its place for them, which saves copying every picture."""
+
+    def room(self, count: int) -> NDArray[np.float32]:
+        """For so many pictures: (count, S, S, 3)."""
+
+    def write(self, image: Image.Image, place: NDArray[np.float32]) -> None:
+        """Write one picture to (S, S, 3)."""
 
 
 def is_single_picture(images: object) -> TypeGuard[Picture]:
@@ -96,7 +108,7 @@ def picture_batches(
 
     Args:
         pictures: see `Picture`.
-        preprocess: RGB image to a tensor (3, S, S), or to an array.
+        preprocess: RGB image to a tensor (3, S, S), or to an array; see also `WritesInPlace`.
         batch_size: pictures read and stacked together.
         on_error: "raise" stops at the first picture that cannot be read; "skip" notes why and goes on.
         draft_size: see `open_picture`.
@@ -118,20 +130,25 @@ def picture_batches(
     except TypeError as error:
         raise DataError(f"pictures are {_kind(pictures)}, expected one picture or several") from error
     ahead = READ_AHEAD if isinstance(pictures, Sized) else 0
+    in_place = preprocess if isinstance(preprocess, WritesInPlace) and not in_order else None
 
-    def read(picture: Picture) -> Any:
+    def read(picture: Picture, place: NDArray[np.float32] | None) -> Any:
         image = open_picture(picture, draft_size=draft_size)
-        return image if in_order else preprocess(image)
+        if in_place is None or place is None:
+            return image if in_order else preprocess(image)
+        return in_place.write(image, place)
 
     pool = ThreadPoolExecutor(workers or default_workers(), thread_name_prefix="dualcoop-read")
-    started: deque[tuple[list[Picture], list[Future[Any]]]] = deque()
+    started: deque[tuple[list[Picture], list[Future[Any]], NDArray[np.float32] | None]] = deque()
     try:
         while True:
             while len(started) <= ahead and (batch := list(islice(remaining, batch_size))):
-                started.append((batch, [pool.submit(read, picture) for picture in batch]))
+                room = None if in_place is None else in_place.room(len(batch))
+                places = [None] * len(batch) if room is None else room
+                started.append((batch, [pool.submit(read, *each) for each in zip(batch, places, strict=True)], room))
             if not started:
                 return
-            batch, reading = started.popleft()
+            batch, reading, room = started.popleft()
             errors: list[str | None] = []
             pixels: list[Any] = []
             for future in reading:
@@ -144,9 +161,20 @@ def picture_batches(
                         raise
                     errors.append(str(error))
             paths = [Path(p) if isinstance(p, str | os.PathLike) else None for p in batch]
-            yield PictureBatch(paths, errors, _stacked(pixels) if pixels else None)
+            if room is None:
+                yield PictureBatch(paths, errors, _stacked(pixels) if pixels else None)
+            else:
+                yield PictureBatch(paths, errors, _channels_first(room, errors) if pixels else None)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _channels_first(room: NDArray[np.float32], errors: Sequence[str | None]) -> "Tensor":
+    """What was written to (b, S, S, 3) for the B pictures without an error, as (B, 3, S, S)."""
+    import torch
+
+    readable = [error is None for error in errors]
+    return torch.from_numpy(room if all(readable) else room[readable]).movedim(-1, -3)
 
 
 def _stacked(pixels: list[Any]) -> Any:

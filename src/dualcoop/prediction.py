@@ -56,9 +56,9 @@ class Prediction:
         order = np.argsort(-probabilities, kind="stable")
         return cls(
             path=None if path is None else Path(path),
-            labels=tuple(classes[index] for index in order if present[index]),
-            scores={name: float(p) for name, p in zip(classes, probabilities, strict=True)},
-            decisions={name: bool(yes) for name, yes in zip(classes, present, strict=True)},
+            labels=tuple(classes[index] for index in order[present[order]]),
+            scores=dict(zip(classes, probabilities.tolist(), strict=True)),
+            decisions=dict(zip(classes, present.tolist(), strict=True)),
         )
 
     @classmethod

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -38,10 +39,20 @@ class SquashAndNormalise:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Transform one picture of any mode to (3, size, size), float32, channels last in memory."""
+        place = self.room(1)[0]
+        self.write(image, place)
+        return torch.from_numpy(place).permute(2, 0, 1)
+
+    def room(self, count: int) -> NDArray[np.float32]:
+        """For so many pictures: (count, size, size, 3), not filled."""
+        return np.empty((count, self.size, self.size, 3), dtype=np.float32)
+
+    def write(self, image: Image.Image, place: NDArray[np.float32]) -> None:
+        """Write one picture of any mode to (size, size, 3), a place in what `room` gave."""
         std = np.array(self.std)
         # Whole rows at once: numpy is slow on an axis of three. And numpy, not torch, so that several threads
         # can do this without each starting torch's own.
-        row = squash(image, self.size, self.interpolation).reshape(self.size, self.size * 3)
-        pixels = row * np.tile((1 / (255 * std)).astype(np.float32), self.size)
-        pixels -= np.tile((np.array(self.mean) / std).astype(np.float32), self.size)
-        return torch.from_numpy(pixels.reshape(self.size, self.size, 3)).permute(2, 0, 1)
+        rows = place.reshape(self.size, self.size * 3)
+        squashed = squash(image, self.size, self.interpolation).reshape(rows.shape)
+        np.multiply(squashed, np.tile((1 / (255 * std)).astype(np.float32), self.size), out=rows)
+        rows -= np.tile((np.array(self.mean) / std).astype(np.float32), self.size)
