@@ -1,9 +1,9 @@
 """Speed and memory against the published procedure and the floor, as tables and a plot.
 
-    python -m benchmarks                    # everything: results/benchmarks.json, docs/performance.md, a plot
-    python -m benchmarks --only steps       # one part; what the file has of the others stays
-    python -m benchmarks --quick --output /tmp/trial   # does it run: one round each, documents are left alone
-    python -m benchmarks --only             # nothing is measured: tables and plot from the file
+python -m benchmarks                    # everything: results/benchmarks.json, docs/performance.md, a plot
+python -m benchmarks --only steps       # one part; what the file has of the others stays
+python -m benchmarks --quick --output /tmp/trial   # does it run: one round each, documents are left alone
+python -m benchmarks --only             # nothing is measured: tables and plot from the file
 """
 
 import argparse

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import growth, inference, memory, shares, steps, throughput, to_same_map, voc_run
+from benchmarks import growth, inference, memory, shares, start, steps, throughput, to_same_map, voc_run
 from benchmarks.options import Options, Row
 
 
@@ -41,5 +41,6 @@ PARTS = {
     "inference": Part(
         "Ways to run a model, beside the bare image encoder", inference.measure, None, to_same_map.skipped
     ),
+    "start": Part("Whole commands, from the start of the process", start.measure),
     "images": Part("Growth with the number of images", growth.images, growth.FIGURE),
 }

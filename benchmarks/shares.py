@@ -178,4 +178,3 @@ def _share(
         "G operations run": None if done is None else done / 1e9,
         RATE: None if done is None else done / seconds / 1e9,
     }
-

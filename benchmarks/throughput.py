@@ -1,7 +1,7 @@
 """Tagging files against the bare encoder on tensors that are ready: images per second, paired and repeated.
 
-    python -m benchmarks.throughput                     # the demo's photographs; lite at 320 px, RN50 at 224 px
-    python -m benchmarks.throughput --pictures FOLDER --labels 1000 --workers 2
+python -m benchmarks.throughput                     # the demo's photographs; lite at 320 px, RN50 at 224 px
+python -m benchmarks.throughput --pictures FOLDER --labels 1000 --workers 2
 """
 
 import argparse

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from open_clip.transformer import QuickGELU
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -122,3 +123,67 @@ def test_a_copy_made_in_inference_mode_serves_where_gradients_are_wanted(resnet:
     images = pictures().requires_grad_()
     resnet.encode_regions(images).sum().backward()
     assert images.grad is not None
+
+
+def prompts_of(backbone: TwoTowerBackbone) -> tuple[torch.Tensor, torch.Tensor]:
+    tokens = backbone.tokenize(["a photo of a dog", "sky", "two small boats"])
+    embeddings = backbone.embed_tokens(tokens).detach()
+    return embeddings.requires_grad_(), backbone.end_positions(tokens)
+
+
+def text_features_and_gradient(backbone: TwoTowerBackbone, *, frozen: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the copy, or of the tower itself."""
+    embeddings, ends = prompts_of(backbone)
+    features = (
+        backbone.encode_prompts(embeddings, ends) if frozen else normalize(backbone.text(embeddings, ends), dim=-1)
+    )
+    weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(4))
+    (gradient,) = torch.autograd.grad((features * weights).sum(), embeddings)
+    return features.detach(), gradient
+
+
+def test_text_features_and_gradients_equal_those_of_the_tower_itself(backbone: TwoTowerBackbone) -> None:
+    got = text_features_and_gradient(backbone, frozen=True)
+    expected = text_features_and_gradient(backbone, frozen=False)
+    for mine, slow in zip(got, expected, strict=True):
+        assert float((mine - slow).norm() / slow.norm()) < 1e-5
+
+
+def test_text_features_under_autocast_are_as_near_to_float32_as_those_of_the_tower_itself(
+    backbone: TwoTowerBackbone,
+) -> None:
+    expected = text_features_and_gradient(backbone, frozen=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = text_features_and_gradient(backbone, frozen=True)
+        cast_each_time = text_features_and_gradient(backbone, frozen=False)
+    for mine, theirs, exact in zip(got, cast_each_time, expected, strict=True):
+        assert float((mine - exact).norm()) < 1.5 * float((theirs - exact).norm())
+
+
+@pytest.mark.parametrize("family", ["siglip", "convnext"])
+def test_without_quick_gelu_autocast_gives_the_same_bits(family: str) -> None:
+    backbone = tiny_backbone(family)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = text_features_and_gradient(backbone, frozen=True)
+        expected = text_features_and_gradient(backbone, frozen=False)
+    for mine, theirs in zip(got, expected, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_no_quick_gelu_is_left_and_its_weights_are_cast_once(resnet: TwoTowerBackbone) -> None:
+    assert any(isinstance(module, QuickGELU) for module in resnet.text.modules())
+    twin = folded(resnet.text, torch.bfloat16)
+    assert not any(isinstance(module, QuickGELU) for module in twin.modules())
+    block = twin.transformer.resblocks[0]
+    assert {block.mlp.c_fc.weight.dtype, block.attn.in_proj_weight.dtype, block.attn.out_proj.weight.dtype} == {
+        torch.bfloat16
+    }
+    assert block.ln_1.weight is resnet.text.transformer.resblocks[0].ln_1.weight
+
+
+def test_a_learnable_text_tower_is_used_as_it_is(resnet: TwoTowerBackbone) -> None:
+    embeddings, ends = prompts_of(resnet)
+    resnet.encode_prompts(embeddings, ends)
+    weight = resnet.text.transformer.resblocks[0].mlp.c_fc.weight.requires_grad_()
+    resnet.encode_prompts(embeddings, ends)[..., 0].sum().backward()
+    assert weight.grad is not None

@@ -1,8 +1,9 @@
-"""The image tower as frozen pictures go through it: the same numbers up to rounding, in less time.
+"""A frozen tower as pictures or prompts go through it: the same numbers up to rounding, in less time.
 
 A convolution and the BatchNorm behind it are one affine map while the statistics stand still, so they are folded into
-one convolution; its weights lie channels last, as the CPU's and the GPU's kernels want them. For autocast the weights
-of convolutions and linear layers are kept in its dtype, which it would otherwise cast again for every batch.
+one convolution; its weights lie channels last, as the CPU's and the GPU's kernels want them. The factors of QuickGELU,
+x sigmoid(1.702 x) = silu(1.702 x) / 1.702, go into the linear layers around it. For autocast the weights of
+convolutions, linear layers and attention are kept in its dtype, which it would otherwise cast again for every batch.
 """
 
 import copy
@@ -10,8 +11,11 @@ from itertools import pairwise
 from typing import TypeVar
 
 import torch
+from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+QUICK_GELU_SLOPE = 1.702
 
 Tower = TypeVar("Tower", bound=nn.Module)
 
@@ -57,12 +61,12 @@ def _mark(tensor: Tensor) -> tuple[int, int]:
 
 
 def folded(tower: Tower, lower: torch.dtype | None = None) -> Tower:
-    """A copy with BatchNorm folded into the convolutions before it; tensors that stay the same are shared.
+    """A copy with BatchNorm and QuickGELU's factors folded into their neighbours; unchanged tensors are shared.
 
     Args:
         tower: in eval mode. In all supported towers a BatchNorm registered right behind a convolution is the next
             thing that the convolution's output goes through.
-        lower: dtype of the weights of convolutions and linear layers, for use under autocast in that dtype.
+        lower: dtype of the weights of convolutions, linear layers and attention, for use under autocast in that dtype.
     """
     shared: dict[int, Tensor] = {id(tensor): tensor for tensor in [*tower.parameters(), *tower.buffers()]}
     twin = copy.deepcopy(tower, dict(shared))
@@ -72,12 +76,27 @@ def folded(tower: Tower, lower: torch.dtype | None = None) -> Tower:
                 setattr(parent, name, fuse_conv_bn_eval(convolution, norm).requires_grad_(False))
                 # timm's BatchNorm carries the activation that follows it.
                 setattr(parent, norm_name, getattr(norm, "act", None) or nn.Identity())
+        if isinstance(parent, nn.Sequential):
+            _fold_quick_gelu(parent)
     for module in twin.modules():
         if isinstance(module, nn.Conv2d):
-            weight = module.weight.to(memory_format=torch.channels_last)
+            module.weight = _frozen(module.weight.to(memory_format=torch.channels_last), lower)
         elif isinstance(module, nn.Linear):
-            weight = module.weight
-        else:
-            continue
-        module.weight = nn.Parameter(weight if lower is None else weight.to(lower), requires_grad=False)
+            module.weight = _frozen(module.weight, lower)
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            module.in_proj_weight = _frozen(module.in_proj_weight, lower)
     return twin
+
+
+def _fold_quick_gelu(mlp: nn.Sequential) -> None:
+    for index, (before, activation, after) in enumerate(zip(mlp, mlp[1:], mlp[2:], strict=False)):
+        if isinstance(before, nn.Linear) and isinstance(activation, QuickGELU) and isinstance(after, nn.Linear):
+            before.weight = _frozen(before.weight * QUICK_GELU_SLOPE)
+            if before.bias is not None:
+                before.bias = _frozen(before.bias * QUICK_GELU_SLOPE)
+            after.weight = _frozen(after.weight / QUICK_GELU_SLOPE)
+            mlp[index + 1] = nn.SiLU()
+
+
+def _frozen(weight: Tensor, dtype: torch.dtype | None = None) -> nn.Parameter:
+    return nn.Parameter(weight if dtype is None else weight.to(dtype), requires_grad=False)

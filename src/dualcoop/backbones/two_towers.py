@@ -136,7 +136,8 @@ class TwoTowerBackbone(Backbone):
         self.context_start = tokenizer.context_start
         self.causal_text = text.causal_text
         self._fingerprint: tuple[list[float], str] | None = None
-        self._inference = InferenceCopy()
+        self._frozen_image = InferenceCopy()
+        self._frozen_text = InferenceCopy()
         self.freeze()
 
     def grid_size(self, image_size: int) -> tuple[int, int]:
@@ -160,13 +161,13 @@ class TwoTowerBackbone(Backbone):
         A frozen tower computes with BatchNorm folded, under `torch.autocast` in its precision.
         """
         self._check(images)
-        tower = self._inference.of(self.image, images.device.type)
+        tower = self._frozen_image.of(self.image, images.device.type)
         return functional.normalize(tower.regions(images, global_region=global_region).float(), dim=-1)
 
     def encode_pooled(self, images: Tensor) -> Tensor:
         """Image features by the model's own pooling: (B, 3, S, S) to (B, D), float32, L2-normalised."""
         self._check(images)
-        tower = self._inference.of(self.image, images.device.type)
+        tower = self._frozen_image.of(self.image, images.device.type)
         return functional.normalize(tower.pooled(images).float(), dim=-1)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -183,7 +184,8 @@ class TwoTowerBackbone(Backbone):
 
     def encode_prompts(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
         """Text features of prompts (M, L, W) behind a shared prefix (P, W): (M, D), L2-normalised, differentiable."""
-        return functional.normalize(self.text(embeddings, end_positions, shared_prefix), dim=-1)
+        tower = self._frozen_text.of(self.text, embeddings.device.type)
+        return functional.normalize(tower(embeddings, end_positions, shared_prefix), dim=-1)
 
     def configuration(self) -> dict[str, object]:
         """What decides the numbers besides the tensors; part of the fingerprint."""
