@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.options import Options, Row
 from benchmarks.timing import Candidate, paired
 from dualcoop import DualCoOp, load_dataset
+from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.data import open_image
 from dualcoop.evaluation import mean_average_precision
 from dualcoop.export import OnnxTagger
@@ -143,5 +144,7 @@ def _in_batches(run: Scorer, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _squashed(paths: Any, model: DualCoOp) -> NDArray[np.uint8]:
     """(n, S, S, 3): the photographs as the model takes them."""
     side = model.image_size
+    preprocess = model.backbone.preprocess(side)
+    assert isinstance(preprocess, SquashAndNormalise)
     opened = (open_image(path, draft_size=DRAFT_OVERSAMPLING * side) for path in paths)
-    return np.stack([squash(picture, side, model.backbone.preprocess(side).interpolation) for picture in opened])
+    return np.stack([squash(picture, side, preprocess.interpolation) for picture in opened])

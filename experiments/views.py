@@ -190,7 +190,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["data"], row["images"], row["known_fraction"], row["epochs"], row["variant"]].append(row)
-    head = ("data", "images", "known", "epochs", "views", "validation mAP")
+    head: tuple[str, ...] = ("data", "images", "known", "epochs", "views", "validation mAP")
     head += ("ms to encode a view", "s to find them", "s to train")
     lines: list[tuple[str, ...]] = [head, ("---",) * len(head)]
     for group, found in groups.items():
