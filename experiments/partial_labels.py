@@ -29,9 +29,7 @@ METHODS = ("zero-shot", "linear", "class-specific", "class-specific-contexts", "
 
 def main() -> None:
     """Run what is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_ROOT, help="folder with coco663 and corel5k")
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--sets", nargs="+", choices=tuple(IMAGE_SIZES), default=tuple(IMAGE_SIZES))

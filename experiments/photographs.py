@@ -53,9 +53,7 @@ def load_parts(name: str, root: Path) -> tuple[LabelledImages, LabelledImages]:
     folder = root / name
     if not folder.is_dir():
         raise DataError(f"there is no {folder}: give the folder that holds {name} with --data")
-    splits = (
-        load_dataset(folder / "labels.csv", unlisted="absent") if name == "corel5k" else load_dataset(folder)
-    )
+    splits = load_dataset(folder / "labels.csv", unlisted="absent") if name == "corel5k" else load_dataset(folder)
     if splits.train is None or splits.test is None:
         raise DataError(f"{folder} has no train and test part")
     return splits.train, splits.test

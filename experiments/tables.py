@@ -18,6 +18,20 @@ TITLES = {
     "class-specific-contexts": "DualCoOp, class-specific contexts alone",
     "class-specific": "DualCoOp, class-specific contexts and residuals",
 }
+VIEWS = {
+    "1": "1, plain: the default",
+    "1-int8": "1, plain, kept as int8",
+    "2-flip": "2: plain and mirrored",
+    "2-crop": "2: plain and a random crop",
+    "4-crop": "4: plain and 3 random crops",
+    "8-crop": "8: plain and 7 random crops",
+    "2": "2: plain, and 1 with Cutout and RandAugment",
+    "4": "4: plain, and 3 with Cutout and RandAugment",
+    "4-int8": "the same 4, kept as int8",
+    "8": "8: plain, and 7 with Cutout and RandAugment",
+    "anew": "no cache: Cutout and RandAugment anew in every epoch",
+}
+PLAIN = "1"
 COMMANDS = """Commands, with the photographs' folder as `DATA`:
 `python -m experiments.partial_labels --data DATA`, `python -m experiments.zero_shot --data DATA`,
 `python -m experiments.tables`."""
@@ -33,6 +47,8 @@ def main() -> None:
     unseen = zero_shot_table(json.loads((options.results / "zero_shot.json").read_text())["rows"])
     for path in (ROOT / "README.md", ROOT / "docs" / "results.md"):
         fill(path, "results", f"{partial}\n\n{unseen}\n\n{COMMANDS}")
+    views = [json.loads(line) for line in (options.results / "views.jsonl").read_text().splitlines()]
+    fill(ROOT / "docs" / "results.md", "views", views_table(views))
     card = ROOT / "src" / "dualcoop" / "backbones" / "assets" / "MODEL_CARD.md"
     fill(card, "measurements", partial)
 
@@ -67,6 +83,36 @@ def zero_shot_table(rows: list[dict[str, Any]]) -> str:
         cells = [spread([row[key] for row in found]) for key in keys]
         lines.append(_line([f"{protocol}, {TITLES[method]}", *cells]))
     return "\n".join(lines)
+
+
+def views_table(rows: list[dict[str, Any]]) -> str:
+    """Validation mAP of each way to make views, what it is beyond one plain view of the same seed, and seconds."""
+    head = ["data", "views of each photograph", "seeds", "validation mAP", "beyond one plain view"]
+    head += ["ms to encode a view", "s to train"]
+    lines = [_line(head), _line(["---", "---"] + ["---:"] * (len(head) - 2))]
+    for name in dict.fromkeys(row["data"] for row in rows):
+        plain = {row["seed"]: row["valid_mAP"] for row in rows if (row["data"], row["variant"]) == (name, PLAIN)}
+        for variant, title in VIEWS.items():
+            found = [row for row in rows if (row["data"], row["variant"]) == (name, variant)]
+            if not found:
+                continue
+            gains = [row["valid_mAP"] - plain[row["seed"]] for row in found if row["seed"] in plain]
+            encoding = [
+                1000 * row["encoding_seconds"] / row["encoded_views"] for row in found if row.get("encoded_views")
+            ]
+            cells = [name, title, str(len(found)), spread([row["valid_mAP"] for row in found])]
+            cells += ["" if variant == PLAIN else change(gains), f"{mean(encoding):.0f}" if encoding else ""]
+            lines.append(_line([*cells, f"{mean(row['training_seconds'] for row in found):.0f}"]))
+    return "\n".join(lines)
+
+
+def change(values: list[float]) -> str:
+    """Mean change, and the range where there are several seeds."""
+    if not values:
+        return "-"
+    # A zero has no sign of its own.
+    middle, low, high = (f"{round(value, 1) + 0.0:+.1f}" for value in (mean(values), min(values), max(values)))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
 
 def spread(values: list[float]) -> str:

@@ -3,18 +3,16 @@
     python -m experiments.views --data DATA --output results
 
 A fifth of the training images judges; test images have no part. Every run is one line of `results/views.jsonl`;
-lines that are there are not computed again. Region features are kept in `--cache` meanwhile, so that 8 views use the
-4 that are there already: `encoding_seconds` belongs to the `encoded_views` that were new.
+lines that are there are not computed again, and `python -m experiments.tables` puts them into docs/results.md. Region
+features are kept in `--cache` meanwhile, so that 8 views use the 4 that are there already: `encoding_seconds` belongs
+to the `encoded_views` that were new.
 """
 
 import argparse
 import json
 import time
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +29,7 @@ from dualcoop.training import RegionFeatures, encode_images_once
 from dualcoop.training.provenance import machine, versions
 from experiments.methods import CLASS_SPECIFIC, scores
 from experiments.photographs import DEFAULT_ROOT, IMAGE_SIZES, VALID_SHARE, console, load_parts
-from experiments.tables import spread
+from experiments.tables import views_table
 
 SEEDS = (0, 1, 2)
 FRACTIONS = (1.0,)
@@ -107,7 +105,7 @@ def main() -> None:
                     with file.open("a") as lines:
                         lines.write(json.dumps(rows[-1]) + "\n")
                     console.print(f"{name} {variant} seed {seed}: validation mAP {rows[-1]['valid_mAP']:.2f}")
-    print(summary(rows))
+    print(views_table(rows))
 
 
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -183,28 +181,6 @@ def encoded(
 def views_in(cache: FeatureCache) -> int:
     """Number of encoded views that are kept."""
     return sum(each.rows for each in contents(cache.folder))
-
-
-def summary(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean and range of validation mAP, and mean seconds, by data set, fraction and variant, as Markdown."""
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["data"], row["images"], row["known_fraction"], row["epochs"], row["variant"]].append(row)
-    head: tuple[str, ...] = ("data", "images", "known", "epochs", "views", "validation mAP")
-    head += ("ms to encode a view", "s to find them", "s to train")
-    lines: list[tuple[str, ...]] = [head, ("---",) * len(head)]
-    for group, found in groups.items():
-        new = [row for row in found if row.get("encoded_views")]
-        encoding = [1000 * row["encoding_seconds"] / row["encoded_views"] for row in new]
-        reading = [row["reading_seconds"] for row in found if "reading_seconds" in row]
-        times = [seconds(encoding), seconds(reading), seconds([row["training_seconds"] for row in found])]
-        lines.append((*map(str, group), spread([row["valid_mAP"] for row in found]), *times))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def seconds(values: Sequence[float]) -> str:
-    """Their mean, a dash without any."""
-    return f"{mean(values):.2f}" if values else "-"
 
 
 if __name__ == "__main__":

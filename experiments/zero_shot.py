@@ -32,9 +32,7 @@ SEEDS = (0, 1, 2)
 
 def main() -> None:
     """Train and test with every seed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT_ROOT, help="folder with coco663")
     parser.add_argument("--output", type=Path, default=Path("results"))
     options = parser.parse_args()

@@ -115,9 +115,7 @@ def find(path: str, folders: Sequence[Path]) -> Path:
             if candidate.is_file():
                 return candidate
     searched = ", ".join(str(folder) for folder in folders)
-    raise BuildError(
-        f"'{path}' is in none of: {searched}. Unpack its package there (see the top of this script)."
-    )
+    raise BuildError(f"'{path}' is in none of: {searched}. Unpack its package there (see the top of this script).")
 
 
 def original(path: str, folders: Sequence[Path]) -> bytes:

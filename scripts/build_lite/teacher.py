@@ -96,6 +96,4 @@ class Teacher:
     def __call__(self, embeddings: Tensor) -> Tensor:
         """Targets of any sentences, L2-normalised."""
         parts: Sequence[Tensor] = embeddings.split(4096)
-        return torch.cat(
-            [normalize(self._kernel(p, self._support) @ self._coefficients, dim=1) for p in parts]
-        )
+        return torch.cat([normalize(self._kernel(p, self._support) @ self._coefficients, dim=1) for p in parts])

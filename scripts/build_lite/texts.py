@@ -81,11 +81,8 @@ def build_corpus(synsets: Mapping[str, Synset], seed: int) -> Corpus:
     names = list(nouns)
     common = [name for name in names if " " not in name and len(name) < 9]
     compounds = dict.fromkeys(
-        f"{draw.choice(ADJECTIVES)} {draw.choice(common if draw.random() < 0.6 else known)}"
-        for _ in range(15000)
+        f"{draw.choice(ADJECTIVES)} {draw.choice(common if draw.random() < 0.6 else known)}" for _ in range(15000)
     )
     texts = [*known, *names, *compounds, *sentences]
     ends = [len(known), len(known) + len(names), len(known) + len(names) + len(compounds), len(texts)]
-    return Corpus(
-        texts, range(ends[0]), range(ends[0], ends[1]), range(ends[1], ends[2]), range(ends[2], ends[3])
-    )
+    return Corpus(texts, range(ends[0]), range(ends[0], ends[1]), range(ends[1], ends[2]), range(ends[2], ends[3]))
