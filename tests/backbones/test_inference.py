@@ -87,9 +87,15 @@ def test_a_changed_tensor_is_folded_anew(resnet: TwoTowerBackbone) -> None:
     torch.testing.assert_close(after, unfolded_regions(resnet, images), rtol=1e-4, atol=1e-5)
 
 
-def test_the_copy_is_made_once(resnet: TwoTowerBackbone) -> None:
+def test_a_copy_is_made_once_for_each_precision(resnet: TwoTowerBackbone) -> None:
     keeper = InferenceCopy()
-    assert keeper.of(resnet.image, "cpu") is keeper.of(resnet.image, "cpu")
+    plain = keeper.of(resnet.image, "cpu")
+    with torch.autocast("cpu", torch.bfloat16):
+        lower = keeper.of(resnet.image, "cpu")
+    assert lower is not plain
+    assert keeper.of(resnet.image, "cpu") is plain
+    with torch.autocast("cpu", torch.bfloat16):
+        assert keeper.of(resnet.image, "cpu") is lower
 
 
 def test_a_learnable_tower_is_used_as_it_is(resnet: TwoTowerBackbone) -> None:
@@ -114,7 +120,7 @@ def test_values_learned_behind_the_version_counters_back_are_seen(resnet: TwoTow
 def test_copies_of_the_owner_start_without_one(resnet: TwoTowerBackbone, duplicate) -> None:
     keeper = InferenceCopy()
     keeper.of(resnet.image, "cpu")
-    assert duplicate(keeper)._kept is None
+    assert duplicate(keeper)._kept == {}
 
 
 def test_a_copy_made_in_inference_mode_serves_where_gradients_are_wanted(resnet: TwoTowerBackbone) -> None:

@@ -21,13 +21,13 @@ Tower = TypeVar("Tower", bound=nn.Module)
 
 
 class InferenceCopy:
-    """A folded copy of a tower, made when first needed and again when a tensor of the tower changes.
+    """A folded copy of a tower for each precision, made when first needed and again when a tensor of the tower changes.
 
-    It belongs to the process: copies and pickles of its owner start without one.
+    They belong to the process: copies and pickles of their owner start without one.
     """
 
     def __init__(self) -> None:
-        self._kept: nn.Module | None = None
+        self._kept: dict[torch.dtype | None, nn.Module] = {}
         self._made_from: tuple[object, ...] = ()
 
     def of(self, tower: Tower, device_type: str) -> Tower:
@@ -40,16 +40,16 @@ class InferenceCopy:
         learnable = any(parameter.requires_grad for parameter in tower.parameters())
         # Exporters trace the plain tower: what they make folds by its own means.
         if learnable or torch.compiler.is_compiling() or any(module.training for module in tower.modules()):
-            self._kept = None
+            self._kept = {}
             return tower
         lower = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
-        made_from = (id(tower), lower, *(_mark(tensor) for tensor in [*tower.parameters(), *tower.buffers()]))
-        if self._kept is None or self._made_from != made_from:
-            self._kept = None
+        made_from = (id(tower), *(_mark(tensor) for tensor in [*tower.parameters(), *tower.buffers()]))
+        if self._made_from != made_from:
+            self._kept, self._made_from = {}, made_from
+        if lower not in self._kept:
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
-                self._kept = folded(tower, lower)
-            self._made_from = made_from
-        return self._kept  # type: ignore[return-value]
+                self._kept[lower] = folded(tower, lower)
+        return self._kept[lower]  # type: ignore[return-value]
 
     def __reduce__(self) -> tuple[type["InferenceCopy"], tuple[()]]:
         return InferenceCopy, ()
