@@ -107,7 +107,7 @@ def classes(options: Options) -> list[Row]:
         names = setting(class_names(count), class_specific=False, quick=options.quick)
         return _point(count, published_step(names, towers, options), options)
 
-    ours = grown(CLASSES, our_point, options.seconds(100))
+    ours = grown(CLASSES, our_point, options.seconds(500))
     few = [count for count in CLASSES if count <= MOST_CLASSES_PUBLISHED]
     published = grown(few, published_point, options.seconds(50))
     published += [extrapolated(published, count) for count in CLASSES[len(few) :]]
