@@ -44,7 +44,8 @@ def _to_same_map(axes: Any, rows: list[Row]) -> None:
     axes.set_xlabel("seconds")
     axes.set_ylabel("validation mAP, %")
     axes.set_title("Photographs")
-    axes.legend(fontsize="small")
+    # Below the axes: the curves leave no room for it.
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
 
 def _growth(size: str, title: str, how: tuple[str, str]) -> Callable[[Any, list[Row]], None]:
