@@ -33,6 +33,8 @@ def _steps(axes: Any, rows: list[Row]) -> None:
     axes.bar_label(axes.barh(labels, [row["s per step"] for row in rows], color=colours), fmt="%.3g", padding=2)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    # Room for the longest bar's figure.
+    axes.set_xlim(right=2 * max(row["s per step"] for row in rows))
     axes.set_xlabel("seconds per step")
     axes.set_title("A training step")
 
