@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from dualcoop.functional.aggregation import aggregate_regions, region_weights
 
-PIECE_BYTES = 2**24
+PIECE_BYTES = 2**22
 """No temporary is larger, save where one image and one class need more."""
 KEPT_BYTES = 2**27
 """Similarities of a whole batch are kept for the backward pass up to this size, and computed again beyond it."""
