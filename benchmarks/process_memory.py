@@ -1,11 +1,12 @@
 """Peak memory of a piece of work inside this process."""
 
-import ctypes
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from dualcoop.backbones.text_memory import return_freed_memory
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # Written to clear_refs, it sets the peak to what is resident now.
@@ -25,12 +26,12 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:
         return torch.cuda.max_memory_allocated(device) - before
     try:
         # What the allocator holds from earlier work would be taken again without any growth.
-        ctypes.CDLL(None).malloc_trim(0)
+        return_freed_memory()
         RESET.write_text(PEAK)
         before = _status("VmRSS")
         work()
         return max(0, _status("VmHWM") - before)
-    except (OSError, AttributeError):
+    except OSError:
         return None
 
 

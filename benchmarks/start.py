@@ -18,8 +18,8 @@ TORCH = "import torch"
 
 
 def measure(options: Options) -> list[Row]:
-    """Seconds of whole processes with a warm disk, on one photograph where there is any."""
-    photograph = str(next(iter(sorted(FOLDER.glob("*.jpg")))))
+    """Seconds of whole processes with a warm disk; those that tag take one photograph."""
+    photograph = str(sorted(FOLDER.glob("*.jpg"))[0])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "words.onnx"
         DualCoOp.zero_shot("lite", WORDS).export_onnx(file)

@@ -90,20 +90,29 @@ def views_table(rows: list[dict[str, Any]]) -> str:
     head = ["data", "views of each photograph", "seeds", "validation mAP", "beyond one plain view"]
     head += ["ms to encode a view", "s to train"]
     lines = [_line(head), _line(["---", "---"] + ["---:"] * (len(head) - 2))]
-    for name in dict.fromkeys(row["data"] for row in rows):
-        plain = {row["seed"]: row["valid_mAP"] for row in rows if (row["data"], row["variant"]) == (name, PLAIN)}
+    for task in dict.fromkeys(_task(row) for row in rows):
+        alike = [row for row in rows if _task(row) == task]
+        plain = {row["seed"]: row["valid_mAP"] for row in alike if row["variant"] == PLAIN}
         for variant, title in VIEWS.items():
-            found = [row for row in rows if (row["data"], row["variant"]) == (name, variant)]
+            found = [row for row in alike if row["variant"] == variant]
             if not found:
                 continue
             gains = [row["valid_mAP"] - plain[row["seed"]] for row in found if row["seed"] in plain]
             encoding = [
                 1000 * row["encoding_seconds"] / row["encoded_views"] for row in found if row.get("encoded_views")
             ]
-            cells = [name, title, str(len(found)), spread([row["valid_mAP"] for row in found])]
+            cells = [", ".join(task), title, str(len(found)), spread([row["valid_mAP"] for row in found])]
             cells += ["" if variant == PLAIN else change(gains), f"{mean(encoding):.0f}" if encoding else ""]
             lines.append(_line([*cells, f"{mean(row['training_seconds'] for row in found):.0f}"]))
     return "\n".join(lines)
+
+
+def _task(row: dict[str, Any]) -> tuple[str, ...]:
+    """What was trained on: the data, and what is unusual about it."""
+    unusual = [f"{row['images']:,} images", f"{row['epochs']} epochs"]
+    if row["known_fraction"] < 1:
+        unusual.append(f"{row['known_fraction']:.0%} known")
+    return row["data"], *unusual
 
 
 def change(values: list[float]) -> str:

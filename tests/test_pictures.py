@@ -208,3 +208,10 @@ def test_pixels_written_in_place_are_those_of_pictures_one_by_one(unreadable, tm
         else:
             assert torch.equal(got.pixels, expected.pixels)
             assert got.pixels.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_in_place_no_picture_is_made_by_itself(monkeypatch):
+    monkeypatch.setattr(SquashAndNormalise, "__call__", lambda *_: pytest.fail("a picture was made by itself"))
+    transform = SquashAndNormalise(16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    (batch,) = picture_batches([tiny_picture(1), tiny_picture(2)], transform, batch_size=2)
+    assert batch.pixels.shape == (2, 3, 16, 16)

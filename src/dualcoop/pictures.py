@@ -46,7 +46,10 @@ class PictureBatch(NamedTuple):
 
 @runtime_checkable
 class WritesInPlace(Protocol):
-    """A transform that writes pixels where the batch has its place for them, which saves copying every picture."""
+    """A transform that writes pixels where the batch has its place for them, which saves copying every picture.
+
+    Batches are then filled by `write` alone; to call it is the same as to write to a place of its own.
+    """
 
     def room(self, count: int) -> NDArray[np.float32]:
         """For so many pictures: (count, S, S, 3)."""

@@ -120,7 +120,7 @@ def test_values_learned_behind_the_version_counters_back_are_seen(resnet: TwoTow
 def test_copies_of_the_owner_start_without_one(resnet: TwoTowerBackbone, duplicate) -> None:
     keeper = InferenceCopy()
     keeper.of(resnet.image, "cpu")
-    assert duplicate(keeper)._kept == {}
+    assert duplicate(keeper)._copies.towers == {}
 
 
 def test_a_copy_made_in_inference_mode_serves_where_gradients_are_wanted(resnet: TwoTowerBackbone) -> None:
@@ -193,3 +193,38 @@ def test_a_learnable_text_tower_is_used_as_it_is(resnet: TwoTowerBackbone) -> No
     weight = resnet.text.transformer.resblocks[0].mlp.c_fc.weight.requires_grad_()
     resnet.encode_prompts(embeddings, ends)[..., 0].sum().backward()
     assert weight.grad is not None
+
+
+def test_prompts_go_through_the_folded_copy(resnet: TwoTowerBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QuickGELU, "forward", lambda *_: pytest.fail("the tower itself was run"))
+    resnet.encode_prompts(*prompts_of(resnet))
+
+
+def test_a_replaced_weight_of_the_text_tower_is_seen_in_bfloat16() -> None:
+    """Its memory is free for the next weight, which would look like it."""
+    backbone = tiny_backbone("convnext")
+    mlp = backbone.text.transformer.resblocks[0].mlp.c_fc
+    with torch.autocast("cpu", torch.bfloat16):
+        for factor in (2.0, 3.0, 0.5):
+            text_features_and_gradient(backbone, frozen=True)
+            shape = mlp.weight.shape
+            del mlp.weight
+            mlp.weight = nn.Parameter(factor * torch.randn(shape), requires_grad=False)
+            got = text_features_and_gradient(backbone, frozen=True)
+            expected = text_features_and_gradient(backbone, frozen=False)
+            assert torch.equal(got[0], expected[0])
+
+
+class Stem(nn.Sequential):
+    """A container whose constructor wants something else, as timm has them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(width, 2 * width), QuickGELU(), nn.Linear(2 * width, width))
+
+
+def test_containers_with_constructors_of_their_own_are_folded() -> None:
+    stem = Stem(4).requires_grad_(False).eval()
+    given = torch.randn(3, 4)
+    twin = folded(nn.ModuleList([stem]))[0]
+    assert type(twin[1]) is nn.SiLU
+    torch.testing.assert_close(twin(given), stem(given), rtol=1e-5, atol=1e-6)

@@ -67,3 +67,14 @@ with without_compiler():
     assert sys.modules["torch._dynamo"] is torch._dynamo
 assert sys.modules["torch._dynamo"] is torch._dynamo
 """)
+
+
+def test_asking_whether_one_can_compile_works_inside_too() -> None:
+    run("""
+from dualcoop.cli.without_compiler import without_compiler
+with without_compiler():
+    from torch._dynamo.utils import is_compile_supported
+    answer = is_compile_supported("cpu")
+from torch._dynamo.utils import is_compile_supported as real
+assert answer == real("cpu")
+""")

@@ -8,7 +8,7 @@ convolutions, linear layers and attention are kept in its dtype, which it would 
 
 import copy
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from open_clip.transformer import QuickGELU
@@ -20,15 +20,30 @@ QUICK_GELU_SLOPE = 1.702
 Tower = TypeVar("Tower", bound=nn.Module)
 
 
+class Copies(NamedTuple):
+    """Folded copies of a tower in one state.
+
+    Attributes:
+        marks: what tells the state from others.
+        tensors: of the tower, held so that the memory of one that is replaced does not become its successor's, which
+            would have the same mark.
+        towers: by the dtype of autocast, None without.
+    """
+
+    marks: tuple[object, ...]
+    tensors: list[Tensor]
+    towers: dict[torch.dtype | None, nn.Module]
+
+
 class InferenceCopy:
     """A folded copy of a tower for each precision, made when first needed and again when a tensor of the tower changes.
 
-    They belong to the process: copies and pickles of their owner start without one.
+    They belong to the process: copies and pickles of their owner start without one. What is not seen: hooks that are
+    registered on the tower after the first use, and a module without tensors that is replaced by another.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[torch.dtype | None, nn.Module] = {}
-        self._made_from: tuple[object, ...] = ()
+        self._copies = Copies((), [], {})
 
     def of(self, tower: Tower, device_type: str) -> Tower:
         """The copy for the autocast that is on; the tower itself while any part of it is learnable or training.
@@ -40,16 +55,20 @@ class InferenceCopy:
         learnable = any(parameter.requires_grad for parameter in tower.parameters())
         # Exporters trace the plain tower: what they make folds by its own means.
         if learnable or torch.compiler.is_compiling() or any(module.training for module in tower.modules()):
-            self._kept = {}
+            self._copies = Copies((), [], {})
             return tower
         lower = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
-        made_from = (id(tower), *(_mark(tensor) for tensor in [*tower.parameters(), *tower.buffers()]))
-        if self._made_from != made_from:
-            self._kept, self._made_from = {}, made_from
-        if lower not in self._kept:
+        tensors = [*tower.parameters(), *tower.buffers()]
+        marks = (id(tower), *map(_mark, tensors))
+        # One object, so that threads never see the marks of one state with the copies of another.
+        copies = self._copies
+        if copies.marks != marks:
+            copies = Copies(marks, [tensor.detach() for tensor in tensors], {})
+        if lower not in copies.towers:
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
-                self._kept[lower] = folded(tower, lower)
-        return self._kept[lower]  # type: ignore[return-value]
+                copies.towers[lower] = folded(tower, lower)
+        self._copies = copies
+        return copies.towers[lower]  # type: ignore[return-value]
 
     def __reduce__(self) -> tuple[type["InferenceCopy"], tuple[()]]:
         return InferenceCopy, ()
@@ -89,7 +108,9 @@ def folded(tower: Tower, lower: torch.dtype | None = None) -> Tower:
 
 
 def _fold_quick_gelu(mlp: nn.Sequential) -> None:
-    for index, (before, activation, after) in enumerate(zip(mlp, mlp[1:], mlp[2:], strict=False)):
+    # A slice of the container itself would call the constructor of its class, which may want other arguments.
+    layers = list(mlp)
+    for index, (before, activation, after) in enumerate(zip(layers, layers[1:], layers[2:], strict=False)):
         if isinstance(before, nn.Linear) and isinstance(activation, QuickGELU) and isinstance(after, nn.Linear):
             before.weight = _frozen(before.weight * QUICK_GELU_SLOPE)
             if before.bias is not None:

@@ -1,6 +1,7 @@
 """From a picture of any shape to the square, normalised tensor that an image tower expects."""
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from dualcoop.errors import BackboneError
 from dualcoop.squash import INTERPOLATIONS, squash
 
 
+@final
 @dataclass(frozen=True)
 class SquashAndNormalise:
     """Squash to a square (see `squash`), then normalise.

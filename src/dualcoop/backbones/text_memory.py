@@ -36,8 +36,10 @@ def recomputed(function: Callable[..., Tensor], index: int, *given: object) -> T
         given: the function's arguments.
     """
 
+    on_cpu = all(each.device.type == "cpu" for each in given if isinstance(each, Tensor))
+
     def compute(*given: object) -> Tensor:
-        if index % GROUPS_BETWEEN_RETURNS == 0:
+        if on_cpu and index % GROUPS_BETWEEN_RETURNS == 0:
             return_freed_memory()
         return function(*given)
 

@@ -56,4 +56,5 @@ def _unmarked(function: Callable[..., Any] | None = None, *_: object, **__: obje
 
 
 def _is_compile_supported(device: str) -> Any:
+    _make_room()
     return import_module(UTILITIES).is_compile_supported(device)
