@@ -108,11 +108,9 @@ def views_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _task(row: dict[str, Any]) -> tuple[str, ...]:
-    """What was trained on: the data, and what is unusual about it."""
-    unusual = [f"{row['images']:,} images", f"{row['epochs']} epochs"]
-    if row["known_fraction"] < 1:
-        unusual.append(f"{row['known_fraction']:.0%} known")
-    return row["data"], *unusual
+    """What runs need to share to be compared: the data, how much of it, epochs, and the share of known labels."""
+    task = (row["data"], f"{row['images']:,} images", f"{row['epochs']} epochs")
+    return task if row["known_fraction"] == 1 else (*task, f"{row['known_fraction']:.0%} known")
 
 
 def change(values: list[float]) -> str:

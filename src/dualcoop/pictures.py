@@ -164,10 +164,10 @@ def picture_batches(
                         raise
                     errors.append(str(error))
             paths = [Path(p) if isinstance(p, str | os.PathLike) else None for p in batch]
-            if room is None:
-                yield PictureBatch(paths, errors, _stacked(pixels) if pixels else None)
-            else:
-                yield PictureBatch(paths, errors, _channels_first(room, errors) if pixels else None)
+            stack = None
+            if pixels:
+                stack = _stacked(pixels) if room is None else _channels_first(room, errors)
+            yield PictureBatch(paths, errors, stack)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -64,7 +64,7 @@ def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
 ) -> None:
     for module in (causal_text, text_memory):
         monkeypatch.setattr(module, "GROUP_BYTES", bound)
-        monkeypatch.setattr(module, "KEPT_BYTES", bound)
+    monkeypatch.setattr(text_memory, "KEPT_BYTES", bound)
     monkeypatch.setattr(causal_text, "SMALLEST_GROUP", 4)
     tower = tower_of(TOWERS[kind])
     prefix, names, ends = prompts_of(tower)
@@ -83,7 +83,7 @@ def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
 def test_bfloat16_stays_within_three_percent(specific: bool, bound: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (causal_text, text_memory):
         monkeypatch.setattr(module, "GROUP_BYTES", bound)
-        monkeypatch.setattr(module, "KEPT_BYTES", bound)
+    monkeypatch.setattr(text_memory, "KEPT_BYTES", bound)
     tower = tower_of({"layers": LAYERS})
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.1)

@@ -46,7 +46,7 @@ def kept_bytes(tower: TextTower, work: Callable[[], Tensor]) -> int:
 def bound(monkeypatch: pytest.MonkeyPatch, group: int, kept: int) -> None:
     for module in (causal_text, text_memory):
         monkeypatch.setattr(module, "GROUP_BYTES", group)
-        monkeypatch.setattr(module, "KEPT_BYTES", kept)
+    monkeypatch.setattr(text_memory, "KEPT_BYTES", kept)
 
 
 def shared_prompts(tower: TextTower, classes: int = CLASSES, length: int = 4) -> tuple[Tensor, Tensor, Tensor]:

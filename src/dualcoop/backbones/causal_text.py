@@ -16,7 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from dualcoop.backbones.text_memory import GROUP_BYTES, KEPT_BYTES, bytes_per_token, recomputed
+from dualcoop.backbones.text_memory import GROUP_BYTES, bytes_per_token, in_turn
 
 SMALLEST_GROUP = 32
 
@@ -63,17 +63,16 @@ def encode_causal(
     longest = int(end_positions.max()) + 1
     per_token = bytes_per_token(blocks, prompts.shape[2], prefix_length + longest)
     groups = length_groups(end_positions.tolist(), GROUP_BYTES // per_token)
-    tokens = end_positions.sum().item() + len(end_positions)
-    recompute = torch.is_grad_enabled() and tokens * per_token > KEPT_BYTES
+    tokens = int(end_positions.sum()) + len(end_positions)
     order = torch.tensor([row for group in groups for row in group], device=prompts.device)
     sizes = [len(group) for group in groups]
     # Brought into order and split once: the gradient of a selection for each group would be as large as all prompts.
     parts = zip(prompts.index_select(0, order).split(sizes), end_positions[order].split(sizes), strict=True)
-    features = []
-    for index, (part, ends) in enumerate(parts):
-        given = blocks, part[:, : int(ends.max()) + 1], ends, positions, shared
-        features.append(recomputed(encode_group, index, *given) if recompute else encode_group(*given))
-    return torch.cat(features).index_select(0, order.argsort())
+
+    def encode(part: Tensor, ends: Tensor) -> Tensor:
+        return encode_group(blocks, part[:, : int(ends.max()) + 1], ends, positions, shared)
+
+    return in_turn(encode, parts, tokens * per_token).index_select(0, order.argsort())
 
 
 def length_groups(ends: Sequence[int], token_bound: int) -> list[list[int]]:

@@ -2,7 +2,8 @@
 
 import ctypes
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,24 +28,36 @@ def bytes_per_token(blocks: Sequence[Any], width: int, keys: int) -> int:
     return len(blocks) * FLOAT_BYTES * (PER_UNIT * width + PER_SCORE * blocks[0].attn.num_heads * keys)
 
 
-def recomputed(function: Callable[..., Tensor], index: int, *given: object) -> Tensor:
-    """The function's value; what its backward pass needs is computed again there instead of kept.
+def in_turn(
+    encode: Callable[[Tensor, Tensor], Tensor], groups: Iterable[tuple[Tensor, Tensor]], kept_bytes: int
+) -> Tensor:
+    """Encode one group of prompts after the other, with the memory of one group beyond `KEPT_BYTES`.
+
+    What the backward pass of a group needs is then computed again there instead of kept.
 
     Args:
-        function: encodes a group of prompts.
-        index: of the group.
-        given: the function's arguments.
+        encode: prompts (K, L, W) and end positions (K,) to (K, W).
+        groups: prompts and end positions of each.
+        kept_bytes: what all of them together would keep.
+
+    Returns:
+        (M, W), in the groups' order.
     """
+    recompute = torch.is_grad_enabled() and kept_bytes > KEPT_BYTES
+    features = []
+    for index, (prompts, ends) in enumerate(groups):
+        if not recompute:
+            features.append(encode(prompts, ends))
+            continue
+        tidy = prompts.device.type == "cpu" and index % GROUPS_BETWEEN_RETURNS == 0
+        work = partial(_after_return, encode) if tidy else encode
+        features.append(checkpoint(work, prompts, ends, use_reentrant=False, preserve_rng_state=False))
+    return torch.cat(features)
 
-    on_cpu = all(each.device.type == "cpu" for each in given if isinstance(each, Tensor))
 
-    def compute(*given: object) -> Tensor:
-        if on_cpu and index % GROUPS_BETWEEN_RETURNS == 0:
-            return_freed_memory()
-        return function(*given)
-
-    value: Tensor = checkpoint(compute, *given, use_reentrant=False, preserve_rng_state=False)
-    return value
+def _after_return(encode: Callable[[Tensor, Tensor], Tensor], prompts: Tensor, ends: Tensor) -> Tensor:
+    return_freed_memory()
+    return encode(prompts, ends)
 
 
 def return_freed_memory() -> None:
@@ -62,7 +75,7 @@ def return_freed_memory() -> None:
 def in_groups(
     encode: Callable[[Tensor, Tensor], Tensor], prompts: Tensor, end_positions: Tensor, per_token: int
 ) -> Tensor:
-    """Encode prompts of one length a group at a time, with the memory of one group beyond `KEPT_BYTES`.
+    """Encode prompts of one length in groups of at most `GROUP_BYTES`; see `in_turn`.
 
     Args:
         encode: prompts (K, L, W) and end positions (K,) to (K, W).
@@ -72,10 +85,6 @@ def in_groups(
     """
     count, length, _ = prompts.shape
     per_prompt = length * per_token
-    recompute = torch.is_grad_enabled() and count * per_prompt > KEPT_BYTES
     step = max(1, GROUP_BYTES // per_prompt)
-    features = []
     groups = zip(prompts.split(step), end_positions.split(step), strict=True)
-    for index, (part, ends) in enumerate(groups):
-        features.append(recomputed(encode, index, part, ends) if recompute else encode(part, ends))
-    return torch.cat(features)
+    return in_turn(encode, groups, count * per_prompt)

@@ -14,6 +14,10 @@ UTILITIES = "torch._dynamo.utils"
 class _Later(ModuleType):
     """Stands for one of the compiler's modules; asked for more than it has, it makes room for the real one."""
 
+    def __init__(self, name: str, **attributes: Callable[..., Any]) -> None:
+        super().__init__(name)
+        vars(self).update(attributes)
+
     def __getattr__(self, name: str) -> Any:
         # Python asks all modules for these, which is no use of the compiler, save where a submodule is looked for.
         if name.startswith("__") and (name, self.__name__) != ("__path__", COMPILER):
@@ -34,10 +38,8 @@ def without_compiler() -> Iterator[None]:
     if COMPILER in sys.modules:
         yield
         return
-    compiler, utilities = _Later(COMPILER), _Later(UTILITIES)
-    compiler.disable = _unmarked  # type: ignore[attr-defined]
-    utilities.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
-    sys.modules.update({COMPILER: compiler, UTILITIES: utilities})
+    sys.modules[COMPILER] = _Later(COMPILER, disable=_unmarked)
+    sys.modules[UTILITIES] = _Later(UTILITIES, is_compile_supported=_is_compile_supported)
     try:
         yield
     finally:
