@@ -16,6 +16,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from dualcoop.backbones.self_attention import SelfAttention
 from dualcoop.backbones.text_memory import GROUP_BYTES, bytes_per_token, in_turn
 
 SMALLEST_GROUP = 32
@@ -33,11 +34,8 @@ def supports(blocks: Iterable[nn.Module]) -> bool:
     return all(
         type(block) is ResidualAttentionBlock
         and not hasattr(block, "ln_1_kv")
-        and type(block.attn) is nn.MultiheadAttention
-        and block.attn.in_proj_weight is not None
+        and SelfAttention.takes(block.attn)
         and block.attn.in_proj_bias is not None
-        and block.attn.bias_k is None
-        and not block.attn.add_zero_attn
         for block in blocks
     )
 

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.fingerprint import change_marks, fingerprint, numerics
+from dualcoop.backbones.image_passes import in_passes
 from dualcoop.backbones.inference import InferenceCopy
 from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.backbones.text import TextTower
@@ -158,17 +160,15 @@ class TwoTowerBackbone(Backbone):
     def encode_regions(self, images: Tensor, *, global_region: bool = True) -> Tensor:
         """Region features: (B, 3, S, S) to (B, R, D), float32, L2-normalised; the global region at index 0.
 
-        A frozen tower computes with BatchNorm folded, under `torch.autocast` in its precision.
+        A frozen tower computes with its layers merged (see `folding`), under `torch.autocast` in its precision.
         """
         self._check(images)
-        tower = self._frozen_image.of(self.image, images.device.type)
-        return functional.normalize(tower.regions(images, global_region=global_region).float(), dim=-1)
+        return self._encode(images, lambda tower, some: tower.regions(some, global_region=global_region))
 
     def encode_pooled(self, images: Tensor) -> Tensor:
         """Image features by the model's own pooling: (B, 3, S, S) to (B, D), float32, L2-normalised."""
         self._check(images)
-        tower = self._frozen_image.of(self.image, images.device.type)
-        return functional.normalize(tower.pooled(images).float(), dim=-1)
+        return self._encode(images, lambda tower, some: tower.pooled(some))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids, (M, context_length), on the backbone's device; too long texts raise BackboneError."""
@@ -213,6 +213,12 @@ class TwoTowerBackbone(Backbone):
         if self._fingerprint is None or self._fingerprint[0] != state:
             self._fingerprint = (state, fingerprint(tensors, self.configuration()))
         return self._fingerprint[1]
+
+    def _encode(self, images: Tensor, encode: Callable[[ImageTower, Tensor], Tensor]) -> Tensor:
+        """L2-normalised float32 features; a frozen tower sees a few images at a time, any other the whole batch."""
+        tower = self._frozen_image.of(self.image, images.device.type)
+        features = encode(tower, images) if tower is self.image else in_passes(partial(encode, tower), images)
+        return functional.normalize(features.float(), dim=-1)
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
