@@ -1,4 +1,4 @@
-"""Tagging ready pixels: every way to run a model, side by side, against the bare image encoder."""
+"""Tagging ready pixels: every way to run a model, side by side, against the image encoder alone."""
 
 import tempfile
 from collections.abc import Callable
@@ -23,7 +23,7 @@ BATCH_SIZE = 16
 ROUNDS = 9
 BUDGET = 600.0
 QUICK_PICTURES = 32
-ENCODER = "bare image encoder, float32"
+ENCODER = "our image encoder alone, float32"
 FLOAT32 = "eager float32"
 
 Scorer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -35,11 +35,13 @@ PARTS = {
         lambda options: memory.measure(memory.QUICK if options.quick else memory.SETTINGS),
     ),
     "throughput": Part(
-        "From files to predictions, beside the bare image encoder",
-        lambda options: throughput.measure(rounds=1 if options.quick else throughput.ROUNDS),
+        "From files to predictions, beside the image encoder alone",
+        lambda options: throughput.measure(
+            rounds=1 if options.quick else throughput.ROUNDS, seconds=options.seconds(throughput.SECONDS)
+        ),
     ),
     "inference": Part(
-        "Ways to run a model, beside the bare image encoder", inference.measure, None, to_same_map.skipped
+        "Ways to run a model, beside the image encoder alone", inference.measure, None, to_same_map.skipped
     ),
     "start": Part("Whole commands, from the start of the process", start.measure),
     "images": Part("Growth with the number of images", growth.images, growth.FIGURE),

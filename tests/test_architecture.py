@@ -20,7 +20,7 @@ LAYERS = (
     ("errors", "lazy"),
     ("functional", "data", "evaluation", "cache", "class_names", "squash"),
     ("backbones", "baselines"),
-    ("devices", "prompts", "pictures", "prediction", "predictor"),
+    ("devices", "prompts", "pictures", "prediction", "predictor", "side_by_side"),
     ("network", "saved_config", "model_card", "zero_shot"),
     ("model", "saving", "hub", "export"),
     ("training", "explain"),

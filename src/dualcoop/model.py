@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from dualcoop.devices import place_backbone
 from dualcoop.errors import ConfigError
 from dualcoop.functional import probabilities, region_weights
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.pictures import Picture, Progress, open_picture
-from dualcoop.predictor import Predictor
+from dualcoop.pictures import Picture, PictureBatch, Progress, open_picture
+from dualcoop.predictor import Batches, Predictor, Results
 from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
 from dualcoop.saved_config import is_saved_model
+from dualcoop.side_by_side import side_by_side, streams
 from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.zero_shot import zero_shot_logit_scale, zero_shot_prompts
 
@@ -173,10 +174,9 @@ class DualCoOp(DualCoOpNetwork, Predictor):
         rows, columns = self.backbone.grid_size(self.image_size)
         count = 1 if self.aggregation == "attention" else rows * columns + 1
         regions = [torch.empty(0, count, self.backbone.embed_dim, device=self.device)]
-        for batch in self.read_batches(images, batch_size, "raise", progress):
-            if batch.pixels is not None:
-                with torch.no_grad():
-                    regions.append(self.encode_pixels(batch.pixels.to(self.device)))
+        for _, found in self.in_batches(images, self._constant_regions, batch_size, "raise", progress):
+            if found is not None:
+                regions.append(found)
         return torch.cat(regions)
 
     def export_onnx(
@@ -207,15 +207,32 @@ class DualCoOp(DualCoOpNetwork, Predictor):
 
     def probabilities_of(self, pixels: Tensor) -> NDArray[np.float32]:
         """Probability of every class (Eq. 3), (B, M), of preprocessed images (B, 3, S, S)."""
+        regions = self._constant_regions(pixels)
+        # Autocast is for the encoder: a cosine needs more digits, and the head costs little.
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()
+
+    def ready_probabilities_of(self) -> Callable[[Tensor], NDArray[np.float32]]:
+        """`probabilities_of`, once the class names are encoded."""
         with torch.no_grad():
-            regions = self.encode_pixels(pixels.to(self.device))
-            # Autocast is for the encoder: a cosine needs more digits, and the head costs little.
-            with torch.autocast(self.device.type, enabled=False):
-                return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()
+            self.text_features()
+        return self.probabilities_of
+
+    def streams(self) -> int:
+        """Batches that are computed at a time: several on a CPU of several cores."""
+        return streams(self.device)
+
+    def compute_batches(self, batches: Batches, compute: Callable[[PictureBatch], Any]) -> Results:
+        """Every batch with its result, in order; see `side_by_side`."""
+        return side_by_side(batches, compute, self.device)
 
     def threshold_values(self) -> NDArray[np.float32]:
         """(M,): a class is present where its probability exceeds its threshold."""
         return self.thresholds.cpu().numpy()
+
+    def _constant_regions(self, pixels: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.encode_pixels(pixels.to(self.device))
 
     def explain(self, image: Picture, label: str) -> NDArray[np.float32]:
         """Weights of the grid's regions for one class (Eq. 5): (rows, columns), float32, summing to 1.

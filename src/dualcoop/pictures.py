@@ -123,9 +123,8 @@ def picture_batches(
         ConfigError: for a batch size or workers under 1 or another `on_error`.
         DataError: with "raise", for a picture that cannot be read.
     """
-    for option, value in (("batch_size", batch_size), ("workers", default_workers() if workers is None else workers)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(f"{option} is {value!r}, expected a whole number of at least 1")
+    check_number("batch_size", batch_size)
+    check_number("workers", default_workers() if workers is None else workers)
     if on_error not in ON_ERROR:
         raise ConfigError(f"on_error is {on_error!r}, expected one of {', '.join(ON_ERROR)}")
     try:
@@ -170,6 +169,12 @@ def picture_batches(
             yield PictureBatch(paths, errors, stack)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def check_number(option: str, value: object) -> None:
+    """Raise ConfigError unless this is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{option} is {value!r}, expected a whole number of at least 1")
 
 
 def _channels_first(room: NDArray[np.float32], errors: Sequence[str | None]) -> "Tensor":

@@ -1,17 +1,27 @@
 """Labels for pictures, whatever computes the probabilities; needs no torch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import closing
-from typing import Any
+from math import ceil
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dualcoop.pictures import Picture, PictureBatch, Progress, is_single_picture, picture_batches
+from dualcoop.pictures import Picture, PictureBatch, Progress, check_number, is_single_picture, picture_batches
 from dualcoop.prediction import Prediction
 from dualcoop.squash import DRAFT_OVERSAMPLING
+
+Batches: TypeAlias = Iterable[PictureBatch]
+Results: TypeAlias = Generator[tuple[PictureBatch, Any], None, None]
+
+
+def in_turn(batches: Batches, compute: Callable[[PictureBatch], Any]) -> Results:
+    """Every batch with its result, one after the other."""
+    for batch in batches:
+        yield batch, compute(batch)
 
 
 class Predictor(ABC):
@@ -37,6 +47,18 @@ class Predictor(ABC):
     def threshold_values(self) -> NDArray[np.float32]:
         """(M,): a class is present where its probability exceeds its threshold."""
 
+    def ready_probabilities_of(self) -> Callable[[Any], NDArray[np.float32]]:
+        """`probabilities_of`, once whatever all batches need is there."""
+        return self.probabilities_of
+
+    def streams(self) -> int:
+        """Batches that `compute_batches` computes at a time."""
+        return 1
+
+    def compute_batches(self, batches: Batches, compute: Callable[[PictureBatch], Any]) -> Results:
+        """Every batch with its result, in order."""
+        return in_turn(batches, compute)
+
     def predict_proba(
         self, images: Picture | Iterable[Picture], batch_size: int = 32, progress: Progress | None = None
     ) -> NDArray[np.float32]:
@@ -51,9 +73,9 @@ class Predictor(ABC):
             DataError: naming the first picture that cannot be read.
         """
         scores = [np.empty((0, len(self.classes)), dtype=np.float32)]
-        for batch in self.read_batches(images, batch_size, "raise", progress):
-            if batch.pixels is not None:
-                scores.append(self.probabilities_of(batch.pixels))
+        for _, found in self.in_batches(images, self.ready_probabilities_of(), batch_size, "raise", progress):
+            if found is not None:
+                scores.append(found)
         return np.concatenate(scores)
 
     def predict(
@@ -93,26 +115,35 @@ class Predictor(ABC):
     ) -> Iterator[Prediction]:
         """Predictions in order as batches are done, holding one batch at a time; see `predict`."""
         thresholds = self.threshold_values()
-        for batch in self.read_batches(images, batch_size, on_error, progress, workers):
-            scores = iter(() if batch.pixels is None else self.probabilities_of(batch.pixels))
+        found = self.in_batches(images, self.ready_probabilities_of(), batch_size, on_error, progress, workers)
+        for batch, probabilities in found:
+            scores = iter(() if probabilities is None else probabilities)
             for path, error in zip(batch.paths, batch.errors, strict=True):
                 if error is not None:
                     yield Prediction.unreadable(error, path=path)
                 else:
                     yield Prediction.from_probabilities(self.classes, next(scores), thresholds, path=path)
 
-    def read_batches(
+    def in_batches(
         self,
         images: Picture | Iterable[Picture],
+        compute: Callable[[Any], Any],
         batch_size: int,
         on_error: str,
         progress: Progress | None,
         workers: int | None = None,
-    ) -> Iterator[PictureBatch]:
-        """Batches of preprocessed pictures; `progress` hears of each once the caller is done with it."""
+    ) -> Iterator[tuple[PictureBatch, Any]]:
+        """Batches with what `compute` gives for their pixels, None where none could be read.
+
+        `progress` hears of each batch once the caller is done with it. Of an iterator no picture is taken before its
+        batch is asked for; of a list, batches may be smaller than `batch_size`, so that all streams have as much to do.
+        """
         pictures: Iterable[Picture] = [images] if is_single_picture(images) else images  # type: ignore[assignment]
         total = len(pictures) if isinstance(pictures, Sized) else None
-        done = 0
+        check_number("batch_size", batch_size)
+        if total:
+            rounds = ceil(total / (batch_size * self.streams()))
+            batch_size = min(batch_size, ceil(total / (rounds * self.streams())))
         batches = picture_batches(
             pictures,
             self.preprocessing(),
@@ -121,9 +152,15 @@ class Predictor(ABC):
             draft_size=DRAFT_OVERSAMPLING * self.image_size,
             workers=workers,
         )
-        with closing(batches):
-            for batch in batches:
-                yield batch
+
+        def result(batch: PictureBatch) -> Any:
+            return None if batch.pixels is None else compute(batch.pixels)
+
+        run = in_turn if total is None or total == 1 else self.compute_batches
+        done = 0
+        with closing(batches), closing(run(batches, result)) as found:
+            for batch, computed in found:
+                yield batch, computed
                 done += len(batch.paths)
                 if progress is not None:
                     progress(done, total)

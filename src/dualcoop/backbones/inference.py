@@ -1,5 +1,6 @@
 """Copies of a frozen tower as pictures or prompts go through it, kept while the tower stays the same."""
 
+from threading import Lock
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -34,6 +35,7 @@ class InferenceCopy:
 
     def __init__(self) -> None:
         self._copies = Copies((), [], {})
+        self._making = Lock()
 
     def of(self, tower: Tower, device_type: str) -> Tower:
         """The copy for the autocast that is on; the tower itself while any part of it is learnable or training.
@@ -50,15 +52,14 @@ class InferenceCopy:
         lower = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
         tensors = [*tower.parameters(), *tower.buffers()]
         marks = (id(tower), *map(_mark, tensors))
-        # One object, so that threads never see the marks of one state with the copies of another.
-        copies = self._copies
-        if copies.marks != marks:
-            copies = Copies(marks, [tensor.detach() for tensor in tensors], {})
-        if lower not in copies.towers:
-            with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
-                copies.towers[lower] = folded(tower, lower, device_type)
-        self._copies = copies
-        return copies.towers[lower]  # type: ignore[return-value]
+        with self._making:
+            if self._copies.marks != marks:
+                self._copies = Copies(marks, [tensor.detach() for tensor in tensors], {})
+            towers = self._copies.towers
+            if lower not in towers:
+                with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
+                    towers[lower] = folded(tower, lower, device_type)
+            return towers[lower]  # type: ignore[return-value]
 
     def __reduce__(self) -> tuple[type["InferenceCopy"], tuple[()]]:
         return InferenceCopy, ()

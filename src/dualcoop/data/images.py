@@ -123,13 +123,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
             f"a picture of mode {image.mode!r} cannot be turned into RGB ({error}). Save it as JPEG or PNG."
         ) from error
     turn = UPRIGHT.get(_orientation(image))
-    rgb = rgb.copy() if turn is None else rgb.transpose(turn)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
     # Without its EXIF block the result is not turned a second time by whoever opens it next.
     rgb.info = {}
     return rgb
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
+    """As a new RGB image; Pillow's `convert` copies what is RGB already."""
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_eight_bits(image)).convert("RGB")
     if image.has_transparency_data:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.pictures import picture_batches
+from dualcoop.side_by_side import side_by_side
 from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.training.augmentation import Transform, Views
 from dualcoop.training.keeping import Block, Keeper, region_shape
@@ -22,6 +23,20 @@ from dualcoop.training.keeping import Block, Keeper, region_shape
 Progress = Callable[[int, int], None]
 READ_AT_ONCE = 32
 LEFT_OUT = "The image was left out"
+
+
+class Part(NamedTuple):
+    """A batch of images.
+
+    Attributes:
+        pixels: of those that could be read, transformed, as the transform stacks them; None when there are none.
+        rows: their indices.
+        unread: what is wrong with the others.
+    """
+
+    pixels: Tensor | None
+    rows: list[int]
+    unread: list[Problem]
 
 
 class RegionFeatures:
@@ -164,6 +179,10 @@ def encode_images_once(
         progress(done, total)
     readable = np.ones(len(data), dtype=bool)
     problems: list[tuple[int, Problem]] = []
+
+    def encoded(part: Part) -> Tensor | None:
+        return None if part.pixels is None else encode(model, part.pixels.flatten(0, 1), precision)
+
     try:
         for lacking, images in _alike(keeper.missing):
             readable[images] = False
@@ -180,13 +199,12 @@ def encode_images_once(
                 in_order=augmentation != "none" and any(lacking),
                 workers=workers,
             )
-            for pixels, rows, unread in parts:
-                unreadable += unread
-                if pixels is not None:
-                    features = encode(model, pixels.flatten(0, 1), precision)
-                    keeper.put(images[rows], lacking, features.unflatten(0, (len(rows), len(lacking))))
-                    readable[images[rows]] = True
-                done += (len(rows) + len(unread)) * len(lacking)
+            for part, features in side_by_side(parts, encoded, model.device):
+                unreadable += part.unread
+                if features is not None:
+                    keeper.put(images[part.rows], lacking, features.unflatten(0, (len(part.rows), len(lacking))))
+                    readable[images[part.rows]] = True
+                done += (len(part.rows) + len(part.unread)) * len(lacking)
                 if progress is not None:
                     progress(done, total)
             problems += zip(images[~readable[images]].tolist(), unreadable, strict=True)
@@ -220,9 +238,9 @@ def readable_images(
     """
     kept: list[int] = []
     problems: list[Problem] = []
-    for _, rows, unread in _read(data, image_size, lambda image: torch.empty(3, 0, 0), READ_AT_ONCE, strict):
-        kept += rows
-        problems += unread
+    for part in _read(data, image_size, lambda image: torch.empty(3, 0, 0), READ_AT_ONCE, strict):
+        kept += part.rows
+        problems += part.unread
     return np.array(kept, dtype=int), tuple(problems)
 
 
@@ -243,8 +261,8 @@ def _read(
     *,
     in_order: bool = False,
     workers: int | None = None,
-) -> Iterator[tuple[Tensor | None, list[int], list[Problem]]]:
-    """Transformed pictures batch by batch, the indices of those that could be read, and the others."""
+) -> Iterator[Part]:
+    """Pictures batch by batch."""
     start = 0
     for batch in picture_batches(
         data.paths,
@@ -259,7 +277,7 @@ def _read(
         rows = [index for index, error in errors.items() if error is None]
         unread = [_problem(data.paths[index], error) for index, error in errors.items() if error is not None]
         start += len(errors)
-        yield batch.pixels, rows, unread
+        yield Part(batch.pixels, rows, unread)
 
 
 def _problem(path: Path, error: str) -> Problem:
