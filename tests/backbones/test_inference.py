@@ -7,6 +7,7 @@ import pytest
 import torch
 from open_clip.modified_resnet import Bottleneck
 from open_clip.transformer import QuickGELU
+from open_clip.utils import freeze_batch_norm_2d
 from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn.functional import normalize
@@ -78,6 +79,21 @@ def test_without_fused_convolutions_the_layers_stay(resnet: TwoTowerBackbone, mo
     expected = unfolded_regions(resnet, images)
     found = normalize(twin.regions(images, global_region=True), dim=-1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_norms_that_are_no_batch_norm_stay_where_they_are(resnet: TwoTowerBackbone) -> None:
+    tower = resnet.image
+    tower.visual = freeze_batch_norm_2d(tower.visual)
+    images = pictures()
+    expected = unfolded_regions(resnet, images)
+    torch.testing.assert_close(resnet.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_towers_of_other_precision_are_folded_too(resnet: TwoTowerBackbone) -> None:
+    tower = resnet.image.double()
+    images = pictures().double()
+    found, expected = (each.regions(images, global_region=True) for each in (folded(tower), tower))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_lite_with_uneven_padding_and_relu6_equals_its_unfolded_twin() -> None:

@@ -60,7 +60,8 @@ def folded(tower: Tower, lower: torch.dtype | None = None, device_type: str = "c
     """
     shared: dict[int, Tensor] = {id(tensor): tensor for tensor in [*tower.parameters(), *tower.buffers()]}
     twin = copy.deepcopy(tower, dict(shared))
-    fuse = fuses(device_type, lower or torch.float32)
+    kinds = {lower or tensor.dtype for tensor in tower.parameters()}
+    fuse = all(fuses(device_type, dtype) for dtype in kinds)
     for parent in list(twin.modules()):
         _fold_batch_norms(parent, fuse=fuse)
         if isinstance(parent, nn.Sequential):
@@ -97,14 +98,19 @@ def _fold_batch_norms(parent: nn.Module, *, fuse: bool) -> None:
 
 
 def _fuse_clip_resnet(parent: nn.Module) -> None:
-    if isinstance(parent, ModifiedResNet):
+    if isinstance(parent, ModifiedResNet) and _without_norms(parent):
         for number in (1, 2, 3):
             convolution, activation = getattr(parent, f"conv{number}"), getattr(parent, f"act{number}")
             setattr(parent, f"conv{number}", FusedConvolution(convolution, activation))
             setattr(parent, f"act{number}", nn.Identity())
     for name, child in list(parent.named_children()):
-        if isinstance(child, Bottleneck):
+        if isinstance(child, Bottleneck) and _without_norms(child):
             setattr(parent, name, FusedBottleneck(child))
+
+
+def _without_norms(block: ModifiedResNet | Bottleneck) -> bool:
+    """Whether all three are folded: open_clip also freezes them as layers that are no BatchNorm to torch."""
+    return all(isinstance(norm, nn.Identity) for norm in (block.bn1, block.bn2, block.bn3))
 
 
 def _fold_quick_gelu(mlp: nn.Sequential) -> None:
