@@ -98,8 +98,8 @@ def measure(
                         "files to predictions, images/s": speeds[PIPELINE],
                         "share of the encoder as it comes": median(gains),
                         "share of our encoder": median(shares),
-                        "lowest share": min(shares),
-                        "highest share": max(shares),
+                        "lowest share of our encoder": min(shares),
+                        "highest share of our encoder": max(shares),
                     }
                 )
     return rows

@@ -8,7 +8,7 @@ import torch
 
 from backbones.tiny_models import tiny_backbone
 from dualcoop import DualCoOp
-from dualcoop.errors import DataError
+from dualcoop.errors import ConfigError, DataError
 from dualcoop.side_by_side import MOST_STREAMS, side_by_side, streams
 
 CPU = torch.device("cpu")
@@ -20,6 +20,14 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+def threads_of_a_new_thread() -> int:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def test_results_come_in_order_with_their_batches() -> None:
@@ -41,7 +49,10 @@ def test_batches_are_computed_at_the_same_time_with_a_share_of_the_threads() -> 
         both.wait()
         return torch.get_num_threads()
 
-    assert [threads for _, threads in side_by_side(range(4), compute, CPU)] == [1] * 4
+    results = side_by_side(range(4), compute, CPU)
+    assert next(results) == (0, 1)
+    assert threads_of_a_new_thread() == 2
+    assert [threads for _, threads in results] == [1] * 3
     assert torch.get_num_threads() == 2
 
 
@@ -65,7 +76,7 @@ def test_few_batches_are_taken_ahead() -> None:
     next(results)
     assert len(taken) <= streams(CPU) + 1
     results.close()
-    assert torch.get_num_threads() == 2
+    assert threads_of_a_new_thread() == 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("dualcoop-compute")]
 
 
@@ -79,16 +90,50 @@ def test_what_came_before_a_failing_batch_is_given_first() -> None:
     assert [next(results), next(results)] == [(1, 1), (2, 2)]
     with pytest.raises(DataError, match="third"):
         next(results)
-    assert torch.get_num_threads() == 2
 
 
 def test_an_error_of_the_computation_is_the_callers() -> None:
     with pytest.raises(ZeroDivisionError):
         list(side_by_side([1, 0, 2], lambda number: 1 // number, CPU))
-    assert torch.get_num_threads() == 2
+    assert [number for number, _ in side_by_side([1, 2], lambda _: torch.get_num_threads(), CPU)] == [1, 2]
 
 
-def test_another_thread_that_asks_meanwhile_gets_the_same_results() -> None:
+def test_batches_that_were_not_begun_are_left_when_it_is_closed() -> None:
+    begun: list[int] = []
+    second_may_go = threading.Event()
+
+    def compute(number: int) -> None:
+        begun.append(number)
+        if number:
+            assert second_may_go.wait(30)
+
+    results = side_by_side(range(4), compute, CPU)
+    next(results)
+    threading.Timer(0.2, second_may_go.set).start()
+    results.close()
+    assert 3 not in begun
+
+
+def test_class_names_are_encoded_once_and_before_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = DualCoOp.zero_shot("vit", ["dog", "sky"], backbone=tiny_backbone("vit"))
+    threads: list[threading.Thread] = []
+    encode = model.prompts.text_features
+
+    def text_features(*arguments: object) -> object:
+        threads.append(threading.current_thread())
+        return encode(*arguments)
+
+    monkeypatch.setattr(model.prompts, "text_features", text_features)
+    size = model.image_size
+    assert model.predict([]) == []
+    with pytest.raises(ConfigError):
+        model.predict(["a.jpg"], batch_size=0)
+    assert threads == []
+    model.predict([torch.randint(256, (size, size, 3), dtype=torch.uint8).numpy() for _ in range(8)], batch_size=2)
+    assert threads == [threading.current_thread()]
+
+
+def test_who_asks_meanwhile_gets_results_one_after_the_other() -> None:
     outer = side_by_side(range(3), lambda number: number, CPU)
     next(outer)
     inner = list(side_by_side(range(3), lambda _: torch.get_num_threads(), CPU))
@@ -108,7 +153,7 @@ def test_an_accelerator_has_one_stream() -> None:
     assert {thread for _, thread in results} == {threading.current_thread()}
 
 
-def test_batches_of_a_list_are_even(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_of_a_list_are_about_even(monkeypatch: pytest.MonkeyPatch) -> None:
     model = DualCoOp.zero_shot("vit", ["dog", "sky"], backbone=tiny_backbone("vit"))
     sizes: list[int] = []
     encode = model.encode_pixels

@@ -165,7 +165,7 @@ class DualCoOp(DualCoOpNetwork, Predictor):
 
         Args:
             images: one or many of: a path, a PIL image, RGB pixels (H, W, 3) as uint8.
-            batch_size: pictures encoded at once.
+            batch_size: pictures in a batch; on a CPU up to four batches are encoded at once.
             progress: called as progress(done, total) after every batch.
 
         Raises:
@@ -174,7 +174,7 @@ class DualCoOp(DualCoOpNetwork, Predictor):
         rows, columns = self.backbone.grid_size(self.image_size)
         count = 1 if self.aggregation == "attention" else rows * columns + 1
         regions = [torch.empty(0, count, self.backbone.embed_dim, device=self.device)]
-        for _, found in self.in_batches(images, self._constant_regions, batch_size, "raise", progress):
+        for _, found in self.in_batches(images, lambda: self._constant_regions, batch_size, "raise", progress):
             if found is not None:
                 regions.append(found)
         return torch.cat(regions)
@@ -213,9 +213,10 @@ class DualCoOp(DualCoOpNetwork, Predictor):
             return probabilities(self.logits_from_regions(regions)).float().cpu().numpy()
 
     def ready_probabilities_of(self) -> Callable[[Tensor], NDArray[np.float32]]:
-        """`probabilities_of`, once the class names are encoded."""
-        with torch.no_grad():
-            self.text_features()
+        """`probabilities_of`, once the class names are encoded, unless they change with the backbone."""
+        if not self._learns_backbone():
+            with torch.no_grad():
+                self.text_features()
         return self.probabilities_of
 
     def streams(self) -> int:

@@ -14,6 +14,9 @@ from dualcoop.pictures import Picture, PictureBatch, Progress, check_number, is_
 from dualcoop.prediction import Prediction
 from dualcoop.squash import DRAFT_OVERSAMPLING
 
+# Pictures of a stream for which dividing the threads pays.
+FEWEST_EACH = 2
+
 Batches: TypeAlias = Iterable[PictureBatch]
 Results: TypeAlias = Generator[tuple[PictureBatch, Any], None, None]
 
@@ -66,14 +69,14 @@ class Predictor(ABC):
 
         Args:
             images: one or many of: a path, a PIL image, RGB pixels (H, W, 3) as uint8.
-            batch_size: pictures encoded at once.
+            batch_size: pictures in a batch; on a CPU up to four batches are encoded at once.
             progress: called as progress(done, total) after every batch.
 
         Raises:
             DataError: naming the first picture that cannot be read.
         """
         scores = [np.empty((0, len(self.classes)), dtype=np.float32)]
-        for _, found in self.in_batches(images, self.ready_probabilities_of(), batch_size, "raise", progress):
+        for _, found in self.in_batches(images, self.ready_probabilities_of, batch_size, "raise", progress):
             if found is not None:
                 scores.append(found)
         return np.concatenate(scores)
@@ -91,7 +94,7 @@ class Predictor(ABC):
 
         Args:
             images: see `predict_proba`.
-            batch_size: pictures encoded at once.
+            batch_size: pictures in a batch; on a CPU up to four batches are encoded at once.
             on_error: "raise" stops at a picture that cannot be read; "skip" puts a Prediction whose `error`
                 says why in its place, so that the list has one entry for every picture.
             progress: called as progress(done, total) after every batch.
@@ -113,9 +116,12 @@ class Predictor(ABC):
         progress: Progress | None = None,
         workers: int | None = None,
     ) -> Iterator[Prediction]:
-        """Predictions in order as batches are done, holding one batch at a time; see `predict`."""
+        """Predictions in order as batches are done; see `predict`.
+
+        Of an iterator one batch is held at a time, of a list up to six.
+        """
         thresholds = self.threshold_values()
-        found = self.in_batches(images, self.ready_probabilities_of(), batch_size, on_error, progress, workers)
+        found = self.in_batches(images, self.ready_probabilities_of, batch_size, on_error, progress, workers)
         for batch, probabilities in found:
             scores = iter(() if probabilities is None else probabilities)
             for path, error in zip(batch.paths, batch.errors, strict=True):
@@ -127,21 +133,24 @@ class Predictor(ABC):
     def in_batches(
         self,
         images: Picture | Iterable[Picture],
-        compute: Callable[[Any], Any],
+        ready: Callable[[], Callable[[Any], Any]],
         batch_size: int,
         on_error: str,
         progress: Progress | None,
         workers: int | None = None,
     ) -> Iterator[tuple[PictureBatch, Any]]:
-        """Batches with what `compute` gives for their pixels, None where none could be read.
+        """Batches with what is computed of their pixels, None where none could be read.
 
-        `progress` hears of each batch once the caller is done with it. Of an iterator no picture is taken before its
-        batch is asked for; of a list, batches may be smaller than `batch_size`, so that all streams have as much to do.
+        `ready` is called once there is something to compute, and gives what to compute. `progress` hears of each batch
+        once the caller is done with it. Of an iterator no picture is taken before its batch is asked for; of a list,
+        batches may be smaller than `batch_size`, so that the streams have about as much to do.
         """
         pictures: Iterable[Picture] = [images] if is_single_picture(images) else images  # type: ignore[assignment]
         total = len(pictures) if isinstance(pictures, Sized) else None
         check_number("batch_size", batch_size)
-        if total:
+        # Fewer pictures than this are quicker with all threads on one batch.
+        alone = total is None or total < FEWEST_EACH * self.streams()
+        if total and not alone:
             rounds = ceil(total / (batch_size * self.streams()))
             batch_size = min(batch_size, ceil(total / (rounds * self.streams())))
         batches = picture_batches(
@@ -153,10 +162,14 @@ class Predictor(ABC):
             workers=workers,
         )
 
+        if total == 0:
+            return
+        compute = ready()
+
         def result(batch: PictureBatch) -> Any:
             return None if batch.pixels is None else compute(batch.pixels)
 
-        run = in_turn if total is None or total == 1 else self.compute_batches
+        run = in_turn if alone else self.compute_batches
         done = 0
         with closing(batches), closing(run(batches, result)) as found:
             for batch, computed in found:

@@ -18,7 +18,7 @@ MOST_STREAMS = 4
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
-# The number of threads of a matrix product belongs to the whole process.
+# Side by side within side by side would start more threads than there are cores.
 _threads_are_divided = threading.Lock()
 
 
@@ -36,8 +36,7 @@ def side_by_side(
 ) -> Generator[tuple[Batch, Result], None, None]:
     """Every batch with its result, in order; one batch more than there are streams is taken ahead.
 
-    Where another thread does this already, and on an accelerator, batches are computed one after the other. While it
-    goes on, torch in other threads of the process has fewer threads for its matrix products.
+    Where another thread does this already, and on an accelerator, batches are computed one after the other.
 
     Args:
         batches: taken in the caller's thread.
@@ -56,11 +55,23 @@ def side_by_side(
         with torch.autocast(device.type, dtype, enabled=enabled):
             return compute(batch)
 
-    pool = ThreadPoolExecutor(count, "dualcoop-compute", torch.set_num_threads, (threads // count,))
+    all_are_there = threading.Barrier(count)
+
+    def divide() -> None:
+        # Asked for once before, torch does not look for it later.
+        torch.get_num_threads()
+        torch.set_num_threads(threads // count)
+        all_are_there.wait()
+
+    pool = ThreadPoolExecutor(count, "dualcoop-compute")
     started: deque[tuple[Batch, Future[Result]]] = deque()
     failure: Exception | None = None
     source = iter(batches)
     try:
+        for each in [pool.submit(divide) for _ in range(count)]:
+            each.result()
+        # The number also holds for threads that are born from now on, which are none of ours.
+        torch.set_num_threads(threads)
         while failure is None or started:
             try:
                 while failure is None and len(started) <= count:
@@ -76,6 +87,7 @@ def side_by_side(
             assert failure is not None
             raise failure
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
-        _threads_are_divided.release()
+        try:
+            pool.shutdown(cancel_futures=True)
+        finally:
+            _threads_are_divided.release()

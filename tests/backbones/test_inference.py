@@ -89,6 +89,31 @@ def test_norms_that_are_no_batch_norm_stay_where_they_are(resnet: TwoTowerBackbo
     torch.testing.assert_close(resnet.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["act1", "act3"])
+def test_blocks_with_other_activations_stay_as_they_are(resnet: TwoTowerBackbone, name: str) -> None:
+    setattr(resnet.image.visual.layer4[-1], name, nn.GELU())
+    images = pictures()
+    expected = unfolded_regions(resnet, images)
+    torch.testing.assert_close(resnet.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transforms_of_torch_see_the_tower_itself(resnet: TwoTowerBackbone) -> None:
+    images = pictures()
+
+    def encode(some: torch.Tensor) -> torch.Tensor:
+        return resnet.encode_regions(some)
+
+    def slow(some: torch.Tensor) -> torch.Tensor:
+        return unfolded_regions(resnet, some)
+
+    direction = torch.ones_like(images)
+    for mine, theirs in zip(*(torch.func.jvp(each, (images,), (direction,)) for each in (encode, slow)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    traced = torch.jit.trace(encode, images, check_trace=False)
+    torch.testing.assert_close(traced(images), slow(images), rtol=1e-4, atol=1e-5)
+
+
 def test_towers_of_other_precision_are_folded_too(resnet: TwoTowerBackbone) -> None:
     tower = resnet.image.double()
     images = pictures().double()

@@ -98,19 +98,25 @@ def _fold_batch_norms(parent: nn.Module, *, fuse: bool) -> None:
 
 
 def _fuse_clip_resnet(parent: nn.Module) -> None:
-    if isinstance(parent, ModifiedResNet) and _without_norms(parent):
+    if isinstance(parent, ModifiedResNet) and _fusable(parent):
         for number in (1, 2, 3):
             convolution, activation = getattr(parent, f"conv{number}"), getattr(parent, f"act{number}")
             setattr(parent, f"conv{number}", FusedConvolution(convolution, activation))
             setattr(parent, f"act{number}", nn.Identity())
     for name, child in list(parent.named_children()):
-        if isinstance(child, Bottleneck) and _without_norms(child):
+        if isinstance(child, Bottleneck) and _fusable(child):
             setattr(parent, name, FusedBottleneck(child))
 
 
-def _without_norms(block: ModifiedResNet | Bottleneck) -> bool:
-    """Whether all three are folded: open_clip also freezes them as layers that are no BatchNorm to torch."""
-    return all(isinstance(norm, nn.Identity) for norm in (block.bn1, block.bn2, block.bn3))
+def _fusable(block: ModifiedResNet | Bottleneck) -> bool:
+    """Whether all norms are folded, which open_clip's frozen ones are not, and followed by what is known."""
+    norms, activations = (block.bn1, block.bn2, block.bn3), (block.act1, block.act2, block.act3)
+    convolutions = (block.conv1, block.conv2, block.conv3)
+    return (
+        all(isinstance(norm, nn.Identity) for norm in norms)
+        and all(isinstance(activation, nn.ReLU) for activation in activations)
+        and all(FusedConvolution.takes(*pair) for pair in zip(convolutions, activations, strict=True))
+    )
 
 
 def _fold_quick_gelu(mlp: nn.Sequential) -> None:

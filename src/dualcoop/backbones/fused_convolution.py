@@ -12,6 +12,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 # As oneDNN names them: attribute, scalars, algorithm.
 ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float], str]] = {
@@ -99,12 +100,16 @@ def fuses(device_type: str, dtype: torch.dtype) -> bool:
     """
     if device_type != "cpu" or dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        features = torch.randn(2, 16, 8, 8, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    # Torch's own generator belongs to the caller, and to other threads that draw from it right now.
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        features = torch.randn(2, 16, 8, 8, generator=generator).to(dtype, memory_format=torch.channels_last)
         try:
             for activation, added in ((nn.ReLU6(), None), (nn.ReLU(), None), (nn.ReLU(), features)):
-                convolution = nn.Conv2d(16, 16, 3, padding=1, groups=16 if added is None else 1, dtype=dtype)
+                groups = 16 if added is None else 1
+                convolution = skip_init(nn.Conv2d, 16, 16, 3, padding=1, groups=groups, dtype=dtype)
+                for tensor in convolution.parameters():
+                    tensor.normal_(std=0.2, generator=generator)
                 fused = FusedConvolution(convolution.requires_grad_(False), activation)
                 found, expected = fused(features, added).float(), fused.plain(features, added).float()
                 if not torch.allclose(found, expected, rtol=0.02, atol=0.02):

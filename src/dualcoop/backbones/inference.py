@@ -29,8 +29,9 @@ class Copies(NamedTuple):
 class InferenceCopy:
     """A folded copy of a tower for each precision, made when first needed and again when a tensor of the tower changes.
 
-    They belong to the process: copies and pickles of their owner start without one. What is not seen: hooks that are
-    registered on the tower after the first use, and a module without tensors that is replaced by another.
+    They belong to the process: copies and pickles of their owner start without one. What is not seen: hooks on parts of
+    the tower that were merged, or that were registered after the first use, and a module without tensors that is
+    replaced by another.
     """
 
     def __init__(self) -> None:
@@ -45,8 +46,7 @@ class InferenceCopy:
             device_type: where it computes, as `torch.autocast` names it.
         """
         learnable = any(parameter.requires_grad for parameter in tower.parameters())
-        # Exporters trace the plain tower: what they make folds by its own means.
-        if learnable or torch.compiler.is_compiling() or any(module.training for module in tower.modules()):
+        if learnable or _recorded() or any(module.training for module in tower.modules()):
             self._copies = Copies((), [], {})
             return tower
         lower = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
@@ -63,6 +63,13 @@ class InferenceCopy:
 
     def __reduce__(self) -> tuple[type["InferenceCopy"], tuple[()]]:
         return InferenceCopy, ()
+
+
+def _recorded() -> bool:
+    """Whether operations are recorded or transformed: exporters fold by their own means, merged layers know neither."""
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    transformed = torch._C._are_functorch_transforms_active()
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or forward_mode or transformed
 
 
 def _mark(tensor: Tensor) -> tuple[int, int]:

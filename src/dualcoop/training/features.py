@@ -145,8 +145,8 @@ def encode_images_once(
     """Encode every image of `data`; with several views the first is plain, the others augmented.
 
     With a cache, features that it has are read from there, and only the other images are opened and encoded; the
-    features are the same, bit for bit, as long as the images are encoded in the same batches. What was encoded is
-    kept when this is interrupted.
+    features are the same, bit for bit, as long as the images are encoded in the same batches by as many threads. What
+    was reported as done is kept when this is interrupted.
 
     Args:
         model: gives the frozen image tower, the pooling and the image size.
