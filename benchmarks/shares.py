@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import floor
 from benchmarks.options import Options, Row
 from benchmarks.ours import PRECISION, Epoch, RandomRows, TimedModel, encoding, published_arguments, timed_model
-from benchmarks.settings import Setting, coco, nuswide, random_labels, random_towers, shrunk, voc
+from benchmarks.settings import Setting, coco, nuswide, random_labels, random_pixels, random_towers, shrunk, voc
 from benchmarks.timing import Candidate, Stages, Stopwatch, sample
 from dualcoop import TrainingArguments
 from dualcoop.prompts import PromptLearner, TextFeatures
@@ -150,7 +150,7 @@ def _encoding(model: TimedModel, rounds: int) -> tuple[float, int]:
     """Seconds and operations of encoding one image."""
     run = encoding(model, ENCODED_AT_ONCE)
     backbone: Any = model.backbone
-    pixels = torch.empty(ENCODED_AT_ONCE, 3, model.image_size, model.image_size, device=model.device)
+    pixels = random_pixels(ENCODED_AT_ONCE, model.image_size, model.device)
     # Torch cannot count the operations of merged layers; the tower as it comes has as many.
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone.image.regions(pixels, global_region=True)

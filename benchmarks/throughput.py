@@ -9,12 +9,11 @@ python -m benchmarks.throughput --pictures FOLDER --labels 1000 --workers 2
 
 import argparse
 import copy
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle, islice
+from math import inf
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import open_clip
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
+from benchmarks.timing import Paired, Stages, paired, sample
 from dualcoop import DualCoOp
 from dualcoop.backbones.lite import load_lite
 from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
@@ -84,36 +84,34 @@ def measure(
                 names = [f"thing {n}" for n in range(count)]
                 model = DualCoOp.zero_shot(name, names, backbone=backbone, image_size=size)
                 with _autocast(precision):
-                    paths, samples = _sampled(model, backbone, found, workers, rounds, seconds)
-                shares = [one / other for one, other in zip(samples[ENCODER], samples[PIPELINE], strict=True)]
-                gains = [one / other for one, other in zip(samples[TOWER], samples[PIPELINE], strict=True)]
-                speeds = {part: len(paths) / median(each) for part, each in samples.items()}
+                    images, measured = _measured(model, backbone, found, workers, rounds, seconds)
+                lowest, highest = measured.ratio_range(ENCODER, PIPELINE)
                 rows.append(
                     {
                         "backbone": f"{name}, {size} px",
                         "precision": precision,
                         "labels": count,
-                        "encoder as it comes, images/s": speeds[TOWER],
-                        "our encoder, images/s": speeds[ENCODER],
-                        "files to predictions, images/s": speeds[PIPELINE],
-                        "share of the encoder as it comes": median(gains),
-                        "share of our encoder": median(shares),
-                        "lowest share of our encoder": min(shares),
-                        "highest share of our encoder": max(shares),
+                        "encoder as it comes, images/s": images / measured.seconds(TOWER),
+                        "our encoder, images/s": images / measured.seconds(ENCODER),
+                        "files to predictions, images/s": images / measured.seconds(PIPELINE),
+                        "share of the encoder as it comes": measured.ratio(TOWER, PIPELINE),
+                        "share of our encoder": measured.ratio(ENCODER, PIPELINE),
+                        "lowest share of our encoder": lowest,
+                        "highest share of our encoder": highest,
                     }
                 )
     return rows
 
 
-def _sampled(
+def _measured(
     model: DualCoOp,
     backbone: TwoTowerBackbone,
     found: Sequence[Path],
     workers: int | None,
     rounds: int,
     seconds: float,
-) -> tuple[list[Path], dict[str, list[float]]]:
-    """The pictures of a round, and its seconds for the tower as it comes, our encoder and the whole way."""
+) -> tuple[int, Paired]:
+    """How many pictures a round has, and the seconds of the tower as it comes, our encoder and the whole way."""
     preprocess = backbone.preprocess(model.image_size)
 
     def ready(paths: Sequence[Path]) -> list[torch.Tensor]:
@@ -123,41 +121,32 @@ def _sampled(
 
     first = ready(found[:BATCH])
 
-    def encode(pixels: Sequence[torch.Tensor]) -> None:
+    def encode(pixels: Sequence[torch.Tensor]) -> Stages:
         with torch.no_grad():
             for batch in pixels:
                 model.encode_pixels(batch)
+        return {}
 
     encode(first)
-    once = _seconds(lambda: encode(first))
+    once = sample(lambda: encode(first)).total
     batches = min(max(1, round(seconds / once)), MOST_PICTURES // BATCH)
     paths = list(islice(cycle(found), batches * BATCH))
     pixels = ready(paths)
     tower = copy.deepcopy(backbone.image).to(memory_format=torch.channels_last)
 
-    def run_tower() -> None:
+    def run_tower() -> Stages:
         with torch.no_grad():
             for batch in pixels:
                 functional.normalize(tower.regions(batch, global_region=True).float(), dim=-1)
+        return {}
 
-    def predict() -> None:
+    def predict() -> Stages:
         for _ in model.iter_predictions(paths, BATCH, workers=workers):
             pass
+        return {}
 
-    runs: dict[str, Callable[[], None]] = {TOWER: run_tower, ENCODER: lambda: encode(pixels), PIPELINE: predict}
-    samples: dict[str, list[float]] = {part: [] for part in runs}
-    for number in range(rounds + 1):
-        for part, run in runs.items():
-            taken = _seconds(run)
-            if number:
-                samples[part].append(taken)
-    return paths, samples
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    candidates = {TOWER: run_tower, ENCODER: lambda: encode(pixels), PIPELINE: predict}
+    return len(paths), paired(candidates, rounds=rounds, budget=inf)
 
 
 def _autocast(precision: str) -> AbstractContextManager[object]:

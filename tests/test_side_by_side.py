@@ -127,6 +127,10 @@ def test_class_names_are_encoded_once_and_before_the_pictures(monkeypatch: pytes
     size = model.image_size
     assert model.predict([]) == []
     with pytest.raises(ConfigError):
+        model.predict([], on_error="hide")
+    with pytest.raises(DataError):
+        model.predict(["missing.jpg", "missing too.jpg"])
+    with pytest.raises(ConfigError):
         model.predict(["a.jpg"], batch_size=0)
     assert threads == []
     model.predict([torch.randint(256, (size, size, 3), dtype=torch.uint8).numpy() for _ in range(8)], batch_size=2)

@@ -2,9 +2,9 @@
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from dualcoop.devices import place_backbone
 from dualcoop.errors import ConfigError
 from dualcoop.functional import probabilities, region_weights
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.pictures import Picture, PictureBatch, Progress, open_picture
-from dualcoop.predictor import Batches, Predictor, Results
+from dualcoop.pictures import Batch, Picture, Progress, Result, open_picture
+from dualcoop.predictor import Predictor
 from dualcoop.prompts import PromptConfig, TemplateConfig, checked_classes, normalise_name
 from dualcoop.saved_config import is_saved_model
 from dualcoop.side_by_side import side_by_side, streams
@@ -223,7 +223,9 @@ class DualCoOp(DualCoOpNetwork, Predictor):
         """Batches that are computed at a time: several on a CPU of several cores."""
         return streams(self.device)
 
-    def compute_batches(self, batches: Batches, compute: Callable[[PictureBatch], Any]) -> Results:
+    def compute_batches(
+        self, batches: Iterable[Batch], compute: Callable[[Batch], Result]
+    ) -> Generator[tuple[Batch, Result], None, None]:
         """Every batch with its result, in order; see `side_by_side`."""
         return side_by_side(batches, compute, self.device)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Called after every batch with the pictures done and their number, None where that is not known."""
+
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 
 ON_ERROR = ("raise", "skip")
 # Batches of a list that are read while an earlier one is computed with.
@@ -169,6 +172,14 @@ def picture_batches(
             yield PictureBatch(paths, errors, stack)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def in_turn(
+    batches: Iterable[Batch], compute: Callable[[Batch], Result]
+) -> Generator[tuple[Batch, Result], None, None]:
+    """Every batch with its result, one after the other."""
+    for batch in batches:
+        yield batch, compute(batch)
 
 
 def check_number(option: str, value: object) -> None:

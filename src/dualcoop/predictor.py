@@ -4,27 +4,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import closing
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dualcoop.pictures import Picture, PictureBatch, Progress, check_number, is_single_picture, picture_batches
+from dualcoop.pictures import (
+    Batch,
+    Picture,
+    PictureBatch,
+    Progress,
+    Result,
+    check_number,
+    in_turn,
+    is_single_picture,
+    picture_batches,
+)
 from dualcoop.prediction import Prediction
 from dualcoop.squash import DRAFT_OVERSAMPLING
 
 # Pictures of a stream for which dividing the threads pays.
 FEWEST_EACH = 2
-
-Batches: TypeAlias = Iterable[PictureBatch]
-Results: TypeAlias = Generator[tuple[PictureBatch, Any], None, None]
-
-
-def in_turn(batches: Batches, compute: Callable[[PictureBatch], Any]) -> Results:
-    """Every batch with its result, one after the other."""
-    for batch in batches:
-        yield batch, compute(batch)
 
 
 class Predictor(ABC):
@@ -58,7 +59,9 @@ class Predictor(ABC):
         """Batches that `compute_batches` computes at a time."""
         return 1
 
-    def compute_batches(self, batches: Batches, compute: Callable[[PictureBatch], Any]) -> Results:
+    def compute_batches(
+        self, batches: Iterable[Batch], compute: Callable[[Batch], Result]
+    ) -> Generator[tuple[Batch, Result], None, None]:
         """Every batch with its result, in order."""
         return in_turn(batches, compute)
 
@@ -141,9 +144,9 @@ class Predictor(ABC):
     ) -> Iterator[tuple[PictureBatch, Any]]:
         """Batches with what is computed of their pixels, None where none could be read.
 
-        `ready` is called once there is something to compute, and gives what to compute. `progress` hears of each batch
-        once the caller is done with it. Of an iterator no picture is taken before its batch is asked for; of a list,
-        batches may be smaller than `batch_size`, so that the streams have about as much to do.
+        `ready` is called for every batch in the caller's thread and gives what to compute. `progress` hears of each
+        batch once the caller is done with it. Of an iterator no picture is taken before its batch is asked for; of a
+        list, batches may be smaller than `batch_size`, so that the streams have about as much to do.
         """
         pictures: Iterable[Picture] = [images] if is_single_picture(images) else images  # type: ignore[assignment]
         total = len(pictures) if isinstance(pictures, Sized) else None
@@ -161,18 +164,16 @@ class Predictor(ABC):
             draft_size=DRAFT_OVERSAMPLING * self.image_size,
             workers=workers,
         )
+        work = ((batch, ready()) for batch in batches)
 
-        if total == 0:
-            return
-        compute = ready()
-
-        def result(batch: PictureBatch) -> Any:
+        def result(work: tuple[PictureBatch, Callable[[Any], Any]]) -> Any:
+            batch, compute = work
             return None if batch.pixels is None else compute(batch.pixels)
 
         run = in_turn if alone else self.compute_batches
         done = 0
-        with closing(batches), closing(run(batches, result)) as found:
-            for batch, computed in found:
+        with closing(batches), closing(run(work, result)) as found:
+            for (batch, _), computed in found:
                 yield batch, computed
                 done += len(batch.paths)
                 if progress is not None:

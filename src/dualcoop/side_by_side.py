@@ -8,15 +8,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import torch
 
+from dualcoop.pictures import Batch, Result, in_turn
+
 MOST_STREAMS = 4
 """Batches at a time: each holds its pictures and feature maps in memory, and all share Python's one interpreter."""
-
-Batch = TypeVar("Batch")
-Result = TypeVar("Result")
 
 # Side by side within side by side would start more threads than there are cores.
 _threads_are_divided = threading.Lock()
@@ -46,8 +44,7 @@ def side_by_side(
     """
     count, threads = streams(device), torch.get_num_threads()
     if count == 1 or not _threads_are_divided.acquire(blocking=False):
-        for batch in batches:
-            yield batch, compute(batch)
+        yield from in_turn(batches, compute)
         return
     enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
 

@@ -1,7 +1,7 @@
 """Convolutions that add, and apply their activation, while their results are still in the processor's registers.
 
-Between two convolutions an activation or a sum does next to nothing and yet reads and writes whole feature maps; in
-bfloat16 on a CPU this takes as long as the convolutions. oneDNN does both on the way out. The operators are those that
+Between two convolutions an activation or a sum does next to nothing and yet reads and writes whole feature maps.
+oneDNN does both on the way out. The operators are those that
 torch's own compiler emits; where they are missing or give other numbers, `fuses` says no, and towers keep their layers.
 """
 

@@ -23,6 +23,7 @@ def in_passes(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         encode: (b, 3, S, S) to (b, ...), every image by itself.
         images: (B, 3, S, S).
     """
+    # What records operations cannot follow a loop over any number of images.
     if images.device.type != "cpu" or torch.compiler.is_compiling() or not len(images):
         return encode(images)
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype

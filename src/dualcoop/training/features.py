@@ -14,7 +14,7 @@ from dualcoop.cache import FeatureCache
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.pictures import picture_batches
+from dualcoop.pictures import in_turn, picture_batches
 from dualcoop.side_by_side import side_by_side
 from dualcoop.squash import DRAFT_OVERSAMPLING
 from dualcoop.training.augmentation import Transform, Views
@@ -199,7 +199,10 @@ def encode_images_once(
                 in_order=augmentation != "none" and any(lacking),
                 workers=workers,
             )
-            for part, features in side_by_side(parts, encoded, model.device):
+            # A single batch is quicker with all threads on it.
+            several = len(images) > at_once
+            results = side_by_side(parts, encoded, model.device) if several else in_turn(parts, encoded)
+            for part, features in results:
                 unreadable += part.unread
                 if features is not None:
                     keeper.put(images[part.rows], lacking, features.unflatten(0, (len(part.rows), len(lacking))))
