@@ -16,7 +16,7 @@ from benchmarks.steps import published_step
 from benchmarks.timing import Candidate, sample
 from dualcoop import PromptConfig, TrainingArguments
 from dualcoop.data.splits import seen_unseen_split
-from dualcoop.training.features import encode
+from dualcoop.features.encoding import encode
 
 CLASSES = (20, 80, 320, 1000, 5000, 20_000)
 IMAGES = (1_000, 10_000, 100_000, 1_000_000)
@@ -42,7 +42,7 @@ class Point:
 
 
 def setting(names: Sequence[str], *, class_specific: bool, quick: bool) -> Setting:
-    """RN50 at 224 pixels with 16 context vectors and 32 images a step; in a trial a small picture and 2 images."""
+    """RN50 at 224 pixels with 16 context vectors and 32 images a step; in a trial a small image and 2 images."""
     prompts = PromptConfig(
         16, 16, class_specific=class_specific, positive_init=None, negative_init=None, residual=False
     )

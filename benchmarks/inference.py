@@ -17,12 +17,12 @@ from dualcoop.data import open_image
 from dualcoop.evaluation import mean_average_precision
 from dualcoop.export import OnnxTagger
 from dualcoop.export.graph import TaggerGraph
-from dualcoop.squash import DRAFT_OVERSAMPLING, squash
+from dualcoop.inference.squash import DRAFT_OVERSAMPLING, squash
 
 BATCH_SIZE = 16
 ROUNDS = 9
 BUDGET = 600.0
-QUICK_PICTURES = 32
+QUICK_IMAGES = 32
 ENCODER = "our image encoder alone, float32"
 FLOAT32 = "eager float32"
 
@@ -37,7 +37,7 @@ def measure(options: Options) -> list[Row]:
     """
     data = load_dataset(options.data / "coco663").train
     assert data is not None
-    count = QUICK_PICTURES if options.quick else len(data)
+    count = QUICK_IMAGES if options.quick else len(data)
     model = DualCoOp.zero_shot("lite", data.classes, device=options.device)
     pixels = _squashed(data.paths[:count], model)
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +70,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def _scorers(model: DualCoOp, folder: Path, example: NDArray[np.uint8]) -> dict[str, Scorer]:
-    """From squashed pictures to probabilities; what is not installed or does not compile here is left out."""
+    """From squashed images to probabilities; what is not installed or does not compile here is left out."""
     graph = TaggerGraph(model).eval()
 
     def eager(pixels: NDArray[np.uint8], run: Callable[[torch.Tensor], torch.Tensor] = graph) -> NDArray[np.float32]:
@@ -132,7 +132,7 @@ def _timed(run: Scorer, pixels: NDArray[np.uint8]) -> Candidate:
 
 
 def _in_batches(run: Scorer, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Scores of all pictures; the last batch is filled up, so that nothing is compiled for another size."""
+    """Scores of all images; the last batch is filled up, so that nothing is compiled for another size."""
     scores = []
     for start in range(0, len(pixels), BATCH_SIZE):
         batch = pixels[start : start + BATCH_SIZE]
@@ -147,4 +147,4 @@ def _squashed(paths: Any, model: DualCoOp) -> NDArray[np.uint8]:
     preprocess = model.backbone.preprocess(side)
     assert isinstance(preprocess, SquashAndNormalise)
     opened = (open_image(path, draft_size=DRAFT_OVERSAMPLING * side) for path in paths)
-    return np.stack([squash(picture, side, preprocess.interpolation) for picture in opened])
+    return np.stack([squash(image, side, preprocess.interpolation) for image in opened])

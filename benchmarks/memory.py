@@ -148,7 +148,7 @@ def _names(count: int) -> list[str]:
 def _backbone() -> Any:
     import open_clip
 
-    from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+    from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
 
     config = {**open_clip.get_model_config("RN50"), "quick_gelu": True}
     return wrap_open_clip(build_open_clip(config), name="RN50/random", tokenizer=build_tokenizer(config))

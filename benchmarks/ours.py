@@ -10,11 +10,11 @@ from torch import Tensor
 from benchmarks.settings import Setting, random_labels, random_pixels, random_regions
 from benchmarks.timing import Candidate, Stages, Stopwatch
 from dualcoop import DualCoOp, TrainingArguments
+from dualcoop.features.encoding import RegionFeatures, encode
 from dualcoop.functional import DualLogits
 from dualcoop.prompts import PromptLearner, TextFeatures
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.batches import EncodedOnce, RegionSource
-from dualcoop.training.features import RegionFeatures, encode
 from dualcoop.training.learnable import learnable_parameters, make_optimizer
 from dualcoop.training.steps import train_epoch
 

@@ -1,4 +1,4 @@
-"""The results as one picture."""
+"""The results as one image."""
 
 from collections.abc import Callable
 from math import ceil

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dualcoop.backbones.text_memory import return_freed_memory
+from dualcoop.backbones.text.text_memory import return_freed_memory
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # Written to clear_refs, it sets the peak to what is resident now.

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from benchmarks.options import Options
 from dualcoop.backbones.base import Backbone
-from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
 from dualcoop.data.splits import seen_unseen_split
 from dualcoop.prompts import PromptConfig
 
@@ -111,7 +111,7 @@ def random_towers(architecture: str, options: Options) -> Towers:
 
 
 def random_pixels(images: int, image_size: int, device: torch.device) -> Tensor:
-    """Preprocessed pictures, (B, 3, S, S), float32."""
+    """Preprocessed images, (B, 3, S, S), float32."""
     return torch.randn(images, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
 
 

@@ -4,7 +4,7 @@ The encoder is measured twice: as the library that it comes from runs it (channe
 of 32), and as this project runs it.
 
 python -m benchmarks.throughput                     # the demo's photographs; lite, RN50 and ViT-B/16
-python -m benchmarks.throughput --pictures FOLDER --labels 1000 --workers 2
+python -m benchmarks.throughput --images FOLDER --labels 1000 --workers 2
 """
 
 import argparse
@@ -25,12 +25,12 @@ from torch.nn import functional
 from benchmarks.timing import Paired, Stages, paired, sample
 from dualcoop import DualCoOp
 from dualcoop.backbones.lite import load_lite
-from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
-from dualcoop.backbones.two_towers import TwoTowerBackbone
+from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+from dualcoop.backbones.towers.two_towers import TwoTowerBackbone
 from dualcoop.data.images import default_workers
 from dualcoop.demo.content import FOLDER
-from dualcoop.model import DRAFT_OVERSAMPLING
-from dualcoop.pictures import picture_batches
+from dualcoop.inference.images import image_batches
+from dualcoop.methods.dualcoop import DRAFT_OVERSAMPLING
 
 LABELS = (20, 1000)
 PRECISIONS = ("float32", "bfloat16")
@@ -38,7 +38,7 @@ BATCH = 32
 ROUNDS = 4
 # Enough for a steady state, little enough that the ready tensors fit into memory.
 SECONDS = 2.0
-MOST_PICTURES = 640
+MOST_IMAGES = 640
 TOWER, ENCODER, PIPELINE = "tower", "encoder", "pipeline"
 
 
@@ -56,7 +56,7 @@ BACKBONES: dict[str, tuple[Callable[[], TwoTowerBackbone], int]] = {
 
 
 def measure(
-    pictures: Path = FOLDER,
+    images: Path = FOLDER,
     *,
     labels: Sequence[int] = LABELS,
     workers: int | None = None,
@@ -69,13 +69,13 @@ def measure(
     does meets all three; speeds and shares are medians over the rounds.
 
     Args:
-        pictures: folder of JPEG files, gone through several times where it takes more.
+        images: folder of JPEG files, gone through several times where it takes more.
         labels: numbers of labels, M.
         workers: threads that read, None for the default.
         rounds: after one that is not counted.
-        seconds: about as long as our encoder takes for the pictures of a round.
+        seconds: about as long as our encoder takes for the images of a round.
     """
-    found = sorted(pictures.rglob("*.jpg"))
+    found = sorted(images.rglob("*.jpg"))
     rows = []
     for name, (build, size) in BACKBONES.items():
         backbone = build()
@@ -84,16 +84,16 @@ def measure(
                 names = [f"thing {n}" for n in range(count)]
                 model = DualCoOp.zero_shot(name, names, backbone=backbone, image_size=size)
                 with _autocast(precision):
-                    images, measured = _measured(model, backbone, found, workers, rounds, seconds)
+                    done, measured = _measured(model, backbone, found, workers, rounds, seconds)
                 lowest, highest = measured.ratio_range(ENCODER, PIPELINE)
                 rows.append(
                     {
                         "backbone": f"{name}, {size} px",
                         "precision": precision,
                         "labels": count,
-                        "encoder as it comes, images/s": images / measured.seconds(TOWER),
-                        "our encoder, images/s": images / measured.seconds(ENCODER),
-                        "files to predictions, images/s": images / measured.seconds(PIPELINE),
+                        "encoder as it comes, images/s": done / measured.seconds(TOWER),
+                        "our encoder, images/s": done / measured.seconds(ENCODER),
+                        "files to predictions, images/s": done / measured.seconds(PIPELINE),
                         "share of the encoder as it comes": measured.ratio(TOWER, PIPELINE),
                         "share of our encoder": measured.ratio(ENCODER, PIPELINE),
                         "lowest share of our encoder": lowest,
@@ -111,12 +111,12 @@ def _measured(
     rounds: int,
     seconds: float,
 ) -> tuple[int, Paired]:
-    """How many pictures a round has, and the seconds of the tower as it comes, our encoder and the whole way."""
+    """How many images a round has, and the seconds of the tower as it comes, our encoder and the whole way."""
     preprocess = backbone.preprocess(model.image_size)
 
     def ready(paths: Sequence[Path]) -> list[torch.Tensor]:
         draft = DRAFT_OVERSAMPLING * model.image_size
-        batches = picture_batches(paths, preprocess, batch_size=BATCH, draft_size=draft)
+        batches = image_batches(paths, preprocess, batch_size=BATCH, draft_size=draft)
         return [batch.pixels for batch in batches if batch.pixels is not None]
 
     first = ready(found[:BATCH])
@@ -129,7 +129,7 @@ def _measured(
 
     encode(first)
     once = sample(lambda: encode(first)).total
-    batches = min(max(1, round(seconds / once)), MOST_PICTURES // BATCH)
+    batches = min(max(1, round(seconds / once)), MOST_IMAGES // BATCH)
     paths = list(islice(cycle(found), batches * BATCH))
     pixels = ready(paths)
     tower = copy.deepcopy(backbone.image).to(memory_format=torch.channels_last)
@@ -156,14 +156,14 @@ def _autocast(precision: str) -> AbstractContextManager[object]:
 def main() -> None:
     """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path, default=FOLDER, help="folder of JPEG files")
+    parser.add_argument("--images", type=Path, default=FOLDER, help="folder of JPEG files")
     parser.add_argument("--labels", type=int, nargs="+", default=LABELS, help="numbers of labels")
     parser.add_argument("--workers", type=int, help=f"threads that read, {default_workers()} here")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of our encoder, about, in each round")
     options = parser.parse_args()
     rows = measure(
-        options.pictures,
+        options.images,
         labels=options.labels,
         workers=options.workers,
         rounds=options.rounds,

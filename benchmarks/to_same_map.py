@@ -18,10 +18,10 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask, partial_label_mask
 from dualcoop.data.splits import hold_out_images
 from dualcoop.evaluation import mean_average_precision
+from dualcoop.features.encoding import RegionFeatures, encode_images_once
+from dualcoop.features.scoring import region_scores
 from dualcoop.prompts import PromptLearner, TextFeatures
 from dualcoop.prompts.learner import POLARITIES
-from dualcoop.training.features import RegionFeatures, encode_images_once
-from dualcoop.training.scoring import region_scores
 from experiments.photographs import IMAGE_SIZES, VALID_SHARE, load_parts
 
 DATA = "coco663"

@@ -11,9 +11,9 @@ import torch
 from dualcoop import DualCoOp, PromptConfig, Trainer, TrainingArguments
 from dualcoop.baselines import LinearProbe
 from dualcoop.data.masks import LabelMask
+from dualcoop.features.encoding import RegionFeatures
 from dualcoop.functional import probabilities
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.training.features import RegionFeatures
 from experiments.photographs import Photographs
 
 CLASS_SPECIFIC = PromptConfig(class_specific=True)

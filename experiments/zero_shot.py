@@ -22,7 +22,7 @@ from dualcoop.data.splits import (
     zero_shot_training_images,
 )
 from dualcoop.evaluation import evaluate
-from dualcoop.training.features import RegionFeatures
+from dualcoop.features.encoding import RegionFeatures
 from dualcoop.training.provenance import versions
 from experiments.methods import SHARED, scores, untrained
 from experiments.photographs import DEFAULT_ROOT, Photographs, console, load_photographs

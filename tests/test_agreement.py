@@ -8,7 +8,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from dualcoop.functional import asymmetric_loss, probabilities
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.prompts import PromptConfig
 from reference import slow
 from reference.openai_checkpoint import half_precision, random_state, save_torchscript

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dualcoop.devices import fast_bfloat16, place_backbone, resolve_device
+from dualcoop.backbones.loading.registry import place_backbone
+from dualcoop.devices import fast_bfloat16, resolve_device
 from dualcoop.errors import ConfigError
 from tiny import TinyBackbone
 

@@ -4,8 +4,8 @@ from PIL import Image
 
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.explain import draw_heat_maps, heat_maps, overlay, save_heat_maps, upsampled
-from dualcoop.model import DualCoOp
-from tiny import TinyBackbone, tiny_picture
+from dualcoop.methods.dualcoop import DualCoOp
+from tiny import TinyBackbone, tiny_image
 
 CLASSES = ("dog", "traffic_light", "kite")
 
@@ -16,29 +16,29 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def picture():
-    return tiny_picture(3, (60, 40))
+def image():
+    return tiny_image(3, (60, 40))
 
 
-def test_maps_carry_the_models_scores_decisions_and_weights(model, picture):
-    prediction = model.predict(picture)
-    maps = heat_maps(model, picture, ["kite", "traffic light"])
+def test_maps_carry_the_models_scores_decisions_and_weights(model, image):
+    prediction = model.predict(image)
+    maps = heat_maps(model, image, ["kite", "traffic light"])
     assert [each.label for each in maps] == ["kite", "traffic_light"]
     for each in maps:
         assert each.score == pytest.approx(prediction.scores[each.label])
         assert each.present is prediction.decisions[each.label]
-        np.testing.assert_array_equal(each.weights, model.explain(picture, each.label))
+        np.testing.assert_array_equal(each.weights, model.explain(image, each.label))
 
 
-def test_a_label_is_explained_once(model, picture):
-    assert [each.label for each in heat_maps(model, picture, ["dog", "kite", "dog"])] == ["dog", "kite"]
+def test_a_label_is_explained_once(model, image):
+    assert [each.label for each in heat_maps(model, image, ["dog", "kite", "dog"])] == ["dog", "kite"]
 
 
-def test_unknown_labels_and_no_labels_are_refused(model, picture):
+def test_unknown_labels_and_no_labels_are_refused(model, image):
     with pytest.raises(ModelError, match="'cat' is none of the model's 3 classes"):
-        heat_maps(model, picture, ["cat"])
+        heat_maps(model, image, ["cat"])
     with pytest.raises(ConfigError, match="at least one label"):
-        heat_maps(model, picture, [])
+        heat_maps(model, image, [])
 
 
 def test_upsampled_weights_keep_place_and_range():
@@ -57,28 +57,28 @@ def test_equal_weights_stay_equal():
     np.testing.assert_allclose(upsampled(np.full((3, 5), 0.2, dtype=np.float32), (50, 30)), 0.2, rtol=1e-5)
 
 
-def test_overlay_leaves_the_picture_where_the_weight_is_zero(picture):
+def test_overlay_leaves_the_image_where_the_weight_is_zero(image):
     weights = np.zeros((4, 4), dtype=np.float32)
     weights[3, 0] = 1
-    heated = overlay(picture, weights)
-    assert heated.size == picture.size
-    before, after = np.asarray(picture, dtype=int), np.asarray(heated, dtype=int)
+    heated = overlay(image, weights)
+    assert heated.size == image.size
+    before, after = np.asarray(image, dtype=int), np.asarray(heated, dtype=int)
     np.testing.assert_array_equal(after[:15, 40:], before[:15, 40:])
     assert np.abs(after[-8:, :8] - before[-8:, :8]).mean() > 20
 
 
-def test_overlay_of_no_weight_at_all_is_the_picture(picture):
-    heated = overlay(picture, np.zeros((2, 2), dtype=np.float32))
-    np.testing.assert_array_equal(np.asarray(heated), np.asarray(picture))
+def test_overlay_of_no_weight_at_all_is_the_image(image):
+    heated = overlay(image, np.zeros((2, 2), dtype=np.float32))
+    np.testing.assert_array_equal(np.asarray(heated), np.asarray(image))
 
 
 @pytest.mark.parametrize(("labels", "rows"), [(1, 1), (3, 1), (5, 2)])
-def test_figure_has_the_picture_a_panel_for_each_label_and_colour_bars(picture, labels, rows):
+def test_figure_has_the_image_a_panel_for_each_label_and_colour_bars(image, labels, rows):
     names = [f"class {letter}" for letter in "abcde"[:labels]]
-    maps = heat_maps(DualCoOp(TinyBackbone(), names), picture, names)
-    figure = draw_heat_maps(picture, maps)
+    maps = heat_maps(DualCoOp(TinyBackbone(), names), image, names)
+    figure = draw_heat_maps(image, maps)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["picture", *(each.title for each in maps)]
+    assert titles == ["image", *(each.title for each in maps)]
     bars = [bar for axes in figure.axes for bar in axes.child_axes]
     assert len(bars) == labels
     assert all(bar.get_ylim()[1] == pytest.approx(each.weights.max()) for bar, each in zip(bars, maps, strict=True))
@@ -86,15 +86,15 @@ def test_figure_has_the_picture_a_panel_for_each_label_and_colour_bars(picture, 
     assert heights == {rows}
 
 
-def test_png_is_written_with_its_folder(model, picture, tmp_path):
-    path = save_heat_maps(tmp_path / "new" / "heat.png", picture, heat_maps(model, picture, ["dog"]))
+def test_png_is_written_with_its_folder(model, image, tmp_path):
+    path = save_heat_maps(tmp_path / "new" / "heat.png", image, heat_maps(model, image, ["dog"]))
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert image.width > image.height
 
 
 @pytest.mark.parametrize("name", ["heat.xyz", "file.txt/heat.png"])
-def test_a_file_that_cannot_be_written_is_named(model, picture, tmp_path, name):
+def test_a_file_that_cannot_be_written_is_named(model, image, tmp_path, name):
     (tmp_path / "file.txt").write_text("")
     with pytest.raises(DataError, match="the heat map cannot be written"):
-        save_heat_maps(tmp_path / name, picture, heat_maps(model, picture, ["dog"]))
+        save_heat_maps(tmp_path / name, image, heat_maps(model, image, ["dog"]))

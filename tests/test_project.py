@@ -9,7 +9,7 @@ import pytest
 import dualcoop
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = ROOT / "src" / "dualcoop" / "demo" / "pictures"
+IMAGES = ROOT / "src" / "dualcoop" / "demo" / "images"
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,10 @@ def test_every_dependency_is_justified_and_no_other(project):
     assert sorted(set(justified) - {"package"}) == sorted(required)
 
 
-def test_declared_licences_are_those_of_the_code_and_of_every_shipped_picture(project):
-    with (PICTURES / "CREDITS.csv").open(encoding="utf-8", newline="") as stream:
+def test_declared_licences_are_those_of_the_code_and_of_every_shipped_image(project):
+    with (IMAGES / "CREDITS.csv").open(encoding="utf-8", newline="") as stream:
         licences = {row["image"]: row["licence"] for row in csv.DictReader(stream)}
-    assert set(licences) == {path.name for path in PICTURES.glob("*.jpg")}
+    assert set(licences) == {path.name for path in IMAGES.glob("*.jpg")}
     expected = {"LicenseRef-Public-Domain" if name == "public domain" else name for name in licences.values()}
     assert sorted(project["license"].split(" AND ")) == sorted({"Apache-2.0", *expected})
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from backbones.tiny_models import tiny_backbone
+from dualcoop.class_names import normalise_name
 from dualcoop.errors import ConfigError
 from dualcoop.prompts import (
     PromptConfig,
@@ -17,7 +18,6 @@ from dualcoop.prompts import (
     TemplateConfig,
     TemplatePrompts,
     build_prompts,
-    normalise_name,
     prompts_from_dict,
 )
 from tiny import TinyBackbone

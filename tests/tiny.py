@@ -130,8 +130,8 @@ class TinyBackbone(Backbone):
         return digest.hexdigest()
 
 
-def tiny_picture(seed: int = 0, size: tuple[int, int] = (48, 36)) -> Image.Image:
-    """A random RGB picture of soft colour blobs."""
+def tiny_image(seed: int = 0, size: tuple[int, int] = (48, 36)) -> Image.Image:
+    """A random RGB image of soft colour blobs."""
     generator = torch.Generator().manual_seed(seed)
     blobs = interpolate(torch.rand(1, 3, 4, 4, generator=generator), size[::-1], mode="bicubic").clamp(0, 1)
     return Image.fromarray((255 * blobs[0].permute(1, 2, 0)).byte().numpy())

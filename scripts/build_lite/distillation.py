@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 
-from dualcoop.backbones.text import TextTower
+from dualcoop.backbones.text.tower import TextTower
 from scripts.build_lite.texts import NEGATIVE_TEMPLATES, POSITIVE_TEMPLATES, Corpus
 
 KIND_SHARES = (0.25, 0.45, 0.15, 0.15)  # ImageNet names, nouns, compounds, sentences

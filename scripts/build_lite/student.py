@@ -6,7 +6,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from dualcoop.backbones.lite import TEXT_CONFIG
-from dualcoop.backbones.text import TextTower
+from dualcoop.backbones.text.tower import TextTower
 
 EMBEDDING_STD = 0.05
 

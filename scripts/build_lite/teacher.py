@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from scripts.build_lite.wordnet import Synset, ancestors
 
-TEMPLATES = ("{}", "a photo of a {}.", "a {}", "there is a {} in the picture.")
+TEMPLATES = ("{}", "a photo of a {}.", "a {}", "there is a {} in the image.")
 KERNEL_WIDTH = 3.0
 RIDGE = 1.0
 HYPERNYM_WEIGHT = 0.1

@@ -4,7 +4,6 @@ import platform
 
 import torch
 
-from dualcoop.backbones.base import Backbone
 from dualcoop.errors import ConfigError
 
 
@@ -42,17 +41,3 @@ def fast_bfloat16(device: torch.device) -> bool:
     else:
         native = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return native is not None and bool(native())
-
-
-def place_backbone(name: str, backbone: Backbone | None, device: str | torch.device = "auto") -> Backbone:
-    """A backbone given or loaded by name, on a device; a given one stays where it is under "auto".
-
-    Raises:
-        BackboneError: when it cannot be loaded.
-        ConfigError: for a device that cannot be used.
-    """
-    if backbone is not None:
-        return backbone if device == "auto" else backbone.to(resolve_device(device))
-    from dualcoop.backbones import create_backbone
-
-    return create_backbone(name, device=resolve_device(device))

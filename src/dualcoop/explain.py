@@ -1,4 +1,4 @@
-"""Heat maps: the weights with which a class looks at the regions of a picture (Eq. 5), drawn over it."""
+"""Heat maps: the weights with which a class looks at the regions of an image (Eq. 5), drawn over it."""
 
 import math
 import os
@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dualcoop.errors import ConfigError, DataError
-from dualcoop.model import DualCoOp
-from dualcoop.pictures import Picture, open_picture
+from dualcoop.inference.images import ImageInput, read_image
+from dualcoop.methods.dualcoop import DualCoOp
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = "inferno"
 OPACITY = 0.85
-"""Of the colour where the weight is largest; where it is 0 the picture shows through untouched."""
+"""Of the colour where the weight is largest; where it is 0 the image shows through untouched."""
 PANEL_INCHES = 3.6
 PANELS_IN_A_ROW = 4
 MAX_SIDE = 900
-"""Pictures are shown no larger than this many pixels."""
+"""Images are shown no larger than this many pixels."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Where one class was looked for in one picture.
+    """Where one class was looked for in one image.
 
     Attributes:
         label: the class, in the model's spelling.
@@ -49,8 +49,8 @@ class HeatMap:
         return f"{self.label} {self.score:.2f}, {'present' if self.present else 'not present'}"
 
 
-def heat_maps(model: DualCoOp, image: Picture, labels: Sequence[str]) -> list[HeatMap]:
-    """Heat maps of one picture, one for each label, in their order.
+def heat_maps(model: DualCoOp, image: ImageInput, labels: Sequence[str]) -> list[HeatMap]:
+    """Heat maps of one image, one for each label, in their order.
 
     Args:
         model: any model with regions.
@@ -60,62 +60,62 @@ def heat_maps(model: DualCoOp, image: Picture, labels: Sequence[str]) -> list[He
     Raises:
         ConfigError: without a label.
         ModelError: for a label that is no class of the model.
-        DataError: when the picture cannot be read.
+        DataError: when the image cannot be read.
     """
     if not labels:
         raise ConfigError("name at least one label to explain")
     names = [model.classes[model.class_index(label)] for label in dict.fromkeys(labels)]
-    picture = open_picture(image)
-    scores = model.predict_proba(picture)[0]
+    opened = read_image(image)
+    scores = model.predict_proba(opened)[0]
     thresholds = model.thresholds.cpu().numpy()
     maps = []
     for name in names:
         index = model.class_index(name)
         score = float(scores[index])
-        maps.append(HeatMap(name, score, bool(score > thresholds[index]), model.explain(picture, name)))
+        maps.append(HeatMap(name, score, bool(score > thresholds[index]), model.explain(opened, name)))
     return maps
 
 
 def upsampled(weights: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Weights (rows, columns) stretched over a picture of (width, height): (height, width), same units.
+    """Weights (rows, columns) stretched over an image of (width, height): (height, width), same units.
 
-    The model sees the picture squashed to a square, so the grid covers all of it. Values between the centres of
+    The model sees the image squashed to a square, so the grid covers all of it. Values between the centres of
     regions are interpolated linearly and never leave the range of the weights.
     """
     grid = Image.fromarray(np.ascontiguousarray(weights, dtype=np.float32), mode="F")
     return np.asarray(grid.resize(size, Image.Resampling.BILINEAR), dtype=np.float32)
 
 
-def overlay(picture: Image.Image, weights: NDArray[np.float32]) -> Image.Image:
-    """A picture with its heat map: bright colour where the weight is large, the plain picture where it is 0.
+def overlay(image: Image.Image, weights: NDArray[np.float32]) -> Image.Image:
+    """An image with its heat map: bright colour where the weight is large, the plain image where it is 0.
 
     Args:
-        picture: RGB.
+        image: RGB.
         weights: (rows, columns), not negative; the largest gets the brightest colour.
     """
     from matplotlib import colormaps
 
     highest = float(weights.max())
-    share = upsampled(weights, picture.size) / (highest if highest > 0 else 1.0)
+    share = upsampled(weights, image.size) / (highest if highest > 0 else 1.0)
     colour = colormaps[COLOURS](share)[..., :3] * 255
-    # Grey under the colours: the picture's own would mix with those that mean something.
-    grey = np.asarray(picture.convert("L").convert("RGB"), dtype=np.float32)
-    pixels = np.asarray(picture, dtype=np.float32)
+    # Grey under the colours: the image's own would mix with those that mean something.
+    grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)
+    pixels = np.asarray(image, dtype=np.float32)
     opacity = OPACITY * share[..., None]
     base = pixels + np.clip(2 * opacity, 0, 1) * (grey - pixels)
     blended = base + opacity * (colour - base)
     return Image.fromarray(np.clip(blended.round(), 0, 255).astype(np.uint8))
 
 
-def draw_heat_maps(picture: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
-    """A matplotlib figure: the picture, then a panel for each heat map with its score and a colour bar."""
+def draw_heat_maps(image: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
+    """A matplotlib figure: the image, then a panel for each heat map with its score and a colour bar."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    shown = picture.copy()
+    shown = image.copy()
     shown.thumbnail((MAX_SIDE, MAX_SIDE))
     panels = len(maps) + 1
     columns = min(panels, PANELS_IN_A_ROW)
@@ -127,7 +127,7 @@ def draw_heat_maps(picture: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
     for axis in axes:
         axis.set_axis_off()
     axes[0].imshow(shown)
-    axes[0].set_title("picture", fontsize=11)
+    axes[0].set_title("image", fontsize=11)
     for axis, heat_map in zip(axes[1:], maps, strict=False):
         axis.imshow(overlay(shown, heat_map.weights))
         axis.set_title(heat_map.title, fontsize=11, fontweight="bold" if heat_map.present else "normal")
@@ -145,14 +145,14 @@ def draw_heat_maps(picture: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
     return figure
 
 
-def save_heat_maps(path: str | os.PathLike[str], image: Picture, maps: Sequence[HeatMap], *, dpi: int = 110) -> Path:
+def save_heat_maps(path: str | os.PathLike[str], image: ImageInput, maps: Sequence[HeatMap], *, dpi: int = 110) -> Path:
     """Draw heat maps and write them as PNG (or what the file's ending says); folders are made.
 
     Raises:
-        DataError: when the picture cannot be read or the file cannot be written.
+        DataError: when the image cannot be read or the file cannot be written.
     """
     path = Path(path)
-    figure = draw_heat_maps(open_picture(image), maps)
+    figure = draw_heat_maps(read_image(image), maps)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=dpi)

@@ -12,7 +12,7 @@ from dualcoop.backbones.base import Backbone
 from dualcoop.class_names import checked_classes, class_index
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.functional import AGGREGATIONS, DualLogits, dual_logits
-from dualcoop.prediction import updated_thresholds
+from dualcoop.inference.prediction import updated_thresholds
 from dualcoop.prompts import (
     KeptText,
     PromptConfig,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from backbones.tiny_models import CONFIGS, pictures, tiny_backbone
+from backbones.tiny_models import CONFIGS, random_images, tiny_backbone
 from dualcoop.functional import asymmetric_loss
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import PromptConfig
@@ -21,7 +21,7 @@ def test_contexts_learn_on_every_family(family: str, aggregation: str) -> None:
     labels = torch.tensor([[1, -1, 0], [-1, 1, 1]])
     losses = []
     for _ in range(4):
-        loss = asymmetric_loss(model(pictures()), labels)
+        loss = asymmetric_loss(model(random_images()), labels)
         optimizer.zero_grad()
         loss.backward()
         assert all(context.grad is not None and bool(context.grad.abs().sum() > 0) for context in contexts)

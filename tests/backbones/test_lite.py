@@ -12,11 +12,11 @@ import dualcoop.backbones.lite as lite
 import dualcoop.demo
 from dualcoop import DualCoOp, TemplateConfig
 from dualcoop.backbones import create_backbone
-from dualcoop.backbones.two_towers import TwoTowerBackbone
+from dualcoop.backbones.towers.two_towers import TwoTowerBackbone
 from dualcoop.errors import BackboneError
 from dualcoop.evaluation import mean_average_precision
 
-PICTURES = Path(dualcoop.demo.__file__).parent / "pictures"
+IMAGES = Path(dualcoop.demo.__file__).parent / "images"
 ASSET = Path(lite.__file__).parent / "assets" / "lite.safetensors"
 MOST_BYTES = 50_000_000
 
@@ -107,15 +107,15 @@ def test_a_short_random_context_leaves_the_name_in_charge(backbone: TwoTowerBack
 
 
 def test_zero_shot_tags_real_photographs_far_above_chance(backbone: TwoTowerBackbone) -> None:
-    table = pd.read_csv(PICTURES / "labels.csv")
-    classes = (PICTURES / "classes.txt").read_text().split("\n")
+    table = pd.read_csv(IMAGES / "labels.csv")
+    classes = (IMAGES / "classes.txt").read_text().split("\n")
     classes = [name for name in classes if name]
     rows = table[table.split == "test"]
     labels = np.array(
         [[1 if name in str(row).split(";") else -1 for name in classes] for row in rows.labels], dtype=np.int8
     )
     model = DualCoOp(backbone, classes, TemplateConfig(positive=("a photo of a {}.",), negative=None), image_size=224)
-    scores = model.predict_proba([PICTURES / name for name in rows.image])
+    scores = model.predict_proba([IMAGES / name for name in rows.image])
     chance = 100 * (labels > 0).mean()
     assert mean_average_precision(scores, labels) > chance + 15
 

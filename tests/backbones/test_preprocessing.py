@@ -1,4 +1,4 @@
-"""Pictures to tensors, compared with torchvision's transforms."""
+"""Images to tensors, compared with torchvision's transforms."""
 
 import pickle
 
@@ -14,7 +14,7 @@ from dualcoop.errors import BackboneError
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
 
-def picture(mode: str = "RGB", size: tuple[int, int] = (50, 30)) -> Image.Image:
+def image_of(mode: str = "RGB", size: tuple[int, int] = (50, 30)) -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return Image.fromarray(pixels).convert(mode)
 
@@ -22,14 +22,14 @@ def picture(mode: str = "RGB", size: tuple[int, int] = (50, 30)) -> Image.Image:
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "nearest"])
 @pytest.mark.parametrize("size", [20, 64])
 def test_it_equals_torchvision(interpolation: str, size: int) -> None:
-    ours = SquashAndNormalise(size, MEAN, STD, interpolation)(picture())
+    ours = SquashAndNormalise(size, MEAN, STD, interpolation)(image_of())
     resize = Resize((size, size), InterpolationMode(interpolation))
-    expected = Compose([resize, ToTensor(), Normalize(MEAN, STD)])(picture())
+    expected = Compose([resize, ToTensor(), Normalize(MEAN, STD)])(image_of())
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_whole_picture_stays_in_view() -> None:
+def test_the_whole_image_stays_in_view() -> None:
     image = Image.new("RGB", (200, 20), (0, 0, 0))
     image.paste((255, 255, 255), (0, 0, 20, 20))
     image.paste((255, 255, 255), (180, 0, 200, 20))
@@ -40,7 +40,7 @@ def test_the_whole_picture_stays_in_view() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 def test_other_modes_become_rgb(mode: str) -> None:
-    image = picture(mode)
+    image = image_of(mode)
     transform = SquashAndNormalise(16, MEAN, STD)
     torch.testing.assert_close(transform(image), transform(image.convert("RGB")))
 
@@ -48,7 +48,7 @@ def test_other_modes_become_rgb(mode: str) -> None:
 def test_it_travels_to_data_loader_workers() -> None:
     transform = SquashAndNormalise(16, MEAN, STD)
     copy = pickle.loads(pickle.dumps(transform))
-    torch.testing.assert_close(copy(picture()), transform(picture()))
+    torch.testing.assert_close(copy(image_of()), transform(image_of()))
 
 
 def test_an_unknown_interpolation_is_refused() -> None:

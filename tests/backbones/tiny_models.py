@@ -11,9 +11,9 @@ from timm.models.fastvit import FastVit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
-from dualcoop.backbones.tokens import PromptTokenizer
-from dualcoop.backbones.two_towers import TwoTowerBackbone
+from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+from dualcoop.backbones.text.tokens import PromptTokenizer
+from dualcoop.backbones.towers.two_towers import TwoTowerBackbone
 
 IMAGE_SIZE = 64
 EMBED_DIM = 32
@@ -160,7 +160,7 @@ def tiny_backbone(family: str, model: Any = None) -> TwoTowerBackbone:
     return wrap_open_clip(model, name=f"tiny {family}", tokenizer=tiny_tokenizer(family))
 
 
-def pictures(size: int = IMAGE_SIZE, count: int = 2, seed: int = 0) -> Tensor:
+def random_images(size: int = IMAGE_SIZE, count: int = 2, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 

@@ -9,7 +9,7 @@ from benchmarks.ours import TimedModel, published_arguments
 from benchmarks.settings import shrunk, voc
 from benchmarks.shares import Parts
 from dualcoop import PromptConfig
-from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
 
 CONFIG = {
     "embed_dim": 32,

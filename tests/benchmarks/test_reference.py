@@ -9,8 +9,8 @@ import torch
 from benchmarks.ours import Epoch, TimedModel, contexts
 from benchmarks.reference import PublishedPrompts, PublishedStep, region_features
 from dualcoop import PromptConfig, TrainingArguments
-from dualcoop.backbones.checkpoints import infer_model_config, load_into
-from dualcoop.backbones.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
+from dualcoop.backbones.loading.state_dicts import infer_model_config, load_into
 from reference.openai_checkpoint import random_state
 
 CLASSES = ("dog", "traffic_light", "wine glass", "person")

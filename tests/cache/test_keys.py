@@ -64,5 +64,5 @@ def test_a_file_that_cannot_be_read_is_never_the_same_twice(tmp_path):
     assert len(set(content_digests([tmp_path / "gone", tmp_path / "gone", tmp_path]))) == 3
 
 
-def test_views_of_a_picture_have_keys_of_their_own():
+def test_views_of_a_image_have_keys_of_their_own():
     assert len({view_key(b"c" * 32, "plain"), view_key(b"c" * 32, "flip"), view_key(b"d" * 32, "plain")}) == 3

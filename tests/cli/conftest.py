@@ -1,4 +1,4 @@
-"""Commands on a tiny random backbone in the place of lite, and small picture folders."""
+"""Commands on a tiny random backbone in the place of lite, and small image folders."""
 
 import csv
 import shutil
@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import dualcoop.backbones.lite
 from dualcoop.cli.app import app
-from tiny import TinyBackbone, tiny_picture
+from tiny import TinyBackbone, tiny_image
 
 CLASSES = ("dog", "beach", "kite")
 
@@ -45,7 +45,7 @@ def run(monkeypatch, tmp_path):
 def write_photos(folder):
     (folder / "below").mkdir(parents=True)
     for number in range(8):
-        tiny_picture(number).save((folder if number else folder / "below") / f"{number}.png")
+        tiny_image(number).save((folder if number else folder / "below") / f"{number}.png")
     return folder
 
 
@@ -63,13 +63,13 @@ def write_table(path):
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder of eight pictures, one of them in a subfolder."""
+    """A folder of eight images, one of them in a subfolder."""
     return write_photos(tmp_path / "photos")
 
 
 @pytest.fixture
 def table(tmp_path, photos):
-    """Labels of the eight pictures: six for training and two for testing."""
+    """Labels of the eight images: six for training and two for testing."""
     return write_table(tmp_path / "labels.csv")
 
 
@@ -87,5 +87,5 @@ def trained_once(tmp_path_factory):
 
 @pytest.fixture
 def trained(trained_once, tmp_path):
-    """Folder of a model trained for one epoch on such pictures and labels."""
+    """Folder of a model trained for one epoch on such images and labels."""
     return shutil.copytree(trained_once, tmp_path / "out")

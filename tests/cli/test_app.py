@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from dualcoop import __version__
-from dualcoop.cli import info as info_command
+from dualcoop.cli.commands import info as info_command
 from dualcoop.errors import DataError
 
 COMMANDS = ("tag", "train", "evaluate", "explain", "export", "demo", "info", "cache")

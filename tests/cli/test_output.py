@@ -16,7 +16,7 @@ from dualcoop.cli.output import (
     open_writer,
 )
 from dualcoop.errors import ConfigError, DataError
-from dualcoop.prediction import Prediction
+from dualcoop.inference.prediction import Prediction
 
 CLASSES = ("dog", "beach", "kite")
 

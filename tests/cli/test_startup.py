@@ -43,5 +43,5 @@ def test_describing_itself_loads_nothing_heavy(arguments):
 
 
 def test_tagging_loads_nothing_that_it_does_not_need():
-    picture = content.FOLDER / "alpaca.jpg"
-    assert loaded("tag", picture, "--labels", "dog, beach") & NOT_FOR_TAGGING == set()
+    image = content.FOLDER / "alpaca.jpg"
+    assert loaded("tag", image, "--labels", "dog, beach") & NOT_FOR_TAGGING == set()

@@ -1,4 +1,4 @@
-"""Small pictures and tables for the tests of the data package."""
+"""Small images and tables for the tests of the data package."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Callable[..., Path]:
-    """Write small JPEG or PNG pictures by these names and return their folder."""
+    """Write small JPEG or PNG images by these names and return their folder."""
 
     def write(*names: str, folder: str = "photos") -> Path:
         place = tmp_path / folder
@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def table(tmp_path: Path, photos: Callable[..., Path]) -> Callable[..., Path]:
-    """Write a table, and a picture by each of the names a.jpg to e.jpg beside it; return the table's path."""
+    """Write a table, and an image by each of the names a.jpg to e.jpg beside it; return the table's path."""
 
     def write(text: str, name: str = "labels.csv", encoding: str = "utf-8") -> Path:
         photos("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", folder=".")

@@ -88,7 +88,7 @@ def test_an_images_folder_that_is_missing_is_named(table, tmp_path):
 
 
 def test_when_no_image_is_found_the_right_folder_is_suggested(table, photos):
-    folder = photos("x.jpg", "y.jpg", folder="pictures")
+    folder = photos("x.jpg", "y.jpg", folder="images")
     file = table("image,labels\nx.jpg,dog\ny.jpg,dog\n")
     with pytest.raises(DataError, match=rf"none of its 2 images can be used.*pass images='{folder}'"):
         quiet(file)
@@ -99,7 +99,7 @@ def test_broken_images_are_found_when_asked_to_decode_them(table, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "half.jpg")
     (tmp_path / "half.jpg").write_bytes((tmp_path / "half.jpg").read_bytes()[:2000])
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     assert len(quiet(file).train) == 6
     data = quiet(file, check_images=True)
     assert data.train.names == ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
@@ -109,7 +109,7 @@ def test_broken_images_are_found_when_asked_to_decode_them(table, tmp_path):
 
 def test_rows_are_named_rightly_when_an_earlier_image_is_missing(table, tmp_path):
     file = table("image,labels\ngone.jpg,dog\na.jpg,dog\ntext.jpg,dog\n")
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     data = quiet(file, check_images=True)
     assert [(problem.row, problem.path) for problem in data.problems] == [(2, "gone.jpg"), (4, "text.jpg")]
 
@@ -117,7 +117,7 @@ def test_rows_are_named_rightly_when_an_earlier_image_is_missing(table, tmp_path
 def test_huge_images_are_reported_when_checked(table):
     data = quiet(table(ROWS + "d.jpg,dog\n"), check_images=True, max_pixels=96)
     assert len(data.train) == 4
-    with pytest.raises(DataError, match=r"none of its 4 images.*row 2 \(a\.jpg\): the picture is 12 x 8 = 96 pixels"):
+    with pytest.raises(DataError, match=r"none of its 4 images.*row 2 \(a\.jpg\): the image is 12 x 8 = 96 pixels"):
         quiet(table(ROWS + "d.jpg,dog\n"), check_images=True, max_pixels=95)
 
 
@@ -129,8 +129,8 @@ def test_checking_reports_its_progress(table):
 
 def test_a_strict_check_stops_at_the_first_broken_image(table, tmp_path):
     file = table(ROWS + "text.jpg,dog\n")
-    (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(DataError, match=r"row 5 \(text\.jpg\): this is not a picture"):
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(DataError, match=r"row 5 \(text\.jpg\): this is not an image"):
         quiet(file, check_images=True, strict=True)
 
 

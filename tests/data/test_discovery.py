@@ -7,9 +7,9 @@ def names(found, folder):
     return [path.relative_to(folder).as_posix() for path in found.paths]
 
 
-def test_a_folder_gives_the_pictures_below_it_in_order(photos):
+def test_a_folder_gives_the_images_below_it_in_order(photos):
     folder = photos("b.jpg", "a.PNG", "sub/c.jpg")
-    (folder / "readme.txt").write_text("no picture")
+    (folder / "readme.txt").write_text("no image")
     found = find_images(folder)
     assert names(found, folder) == ["a.PNG", "b.jpg", "sub/c.jpg"]
     assert found.problems == []
@@ -56,8 +56,8 @@ def test_the_order_is_that_of_the_arguments_and_nothing_comes_twice(photos):
     ("argument", "reason"),
     [
         ("nothing.jpg", "the file or folder is missing"),
-        ("*.webp", "no picture matches this pattern"),
-        ("empty", "there is no picture in this folder or below it"),
+        ("*.webp", "no image matches this pattern"),
+        ("empty", "there is no image in this folder or below it"),
     ],
 )
 def test_what_matched_nothing_is_reported_beside_what_did(photos, argument, reason):

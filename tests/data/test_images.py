@@ -28,7 +28,7 @@ def test_a_plain_jpeg_opens_as_rgb(tmp_path):
     np.testing.assert_allclose(image.getpixel((8, 8)), (200, 30, 30), atol=3)
 
 
-def test_the_picture_no_longer_needs_its_file(tmp_path):
+def test_the_image_no_longer_needs_its_file(tmp_path):
     Image.new("RGB", (4, 4), (1, 2, 3)).save(tmp_path / "gone.png")
     image = open_image(tmp_path / "gone.png")
     (tmp_path / "gone.png").unlink()
@@ -78,7 +78,7 @@ def test_sixteen_bit_grey_is_scaled_to_eight(tmp_path):
     assert [pixel(tmp_path / "deep.png", x)[0] for x in range(3)] == [0, 128, 255]
 
 
-def test_a_dark_sixteen_bit_picture_stays_dark(tmp_path):
+def test_a_dark_sixteen_bit_image_stays_dark(tmp_path):
     Image.fromarray(np.full((2, 2), 257, dtype=np.uint16)).save(tmp_path / "dark.png")
     assert pixel(tmp_path / "dark.png") == (1, 1, 1)
 
@@ -105,8 +105,8 @@ def test_an_animation_gives_its_first_frame(tmp_path):
     assert pixel(tmp_path / "moving.gif")[0] > 200
 
 
-def turned_picture(orientation):
-    """A red picture with a blue corner, and an EXIF block with this orientation."""
+def turned_image(orientation):
+    """A red image with a blue corner, and an EXIF block with this orientation."""
     image = Image.new("RGB", (40, 20), (250, 0, 0))
     image.paste((0, 0, 250), (0, 0, 20, 10))
     exif = Image.Exif()
@@ -116,7 +116,7 @@ def turned_picture(orientation):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_exif_rotation_is_applied(tmp_path, orientation):
-    image, exif = turned_picture(orientation)
+    image, exif = turned_image(orientation)
     image.save(tmp_path / "turned.png", exif=exif)
     upright = open_image(tmp_path / "turned.png")
     with Image.open(tmp_path / "turned.png") as stored:
@@ -124,14 +124,14 @@ def test_the_exif_rotation_is_applied(tmp_path, orientation):
     assert upright.size == ((40, 20) if orientation < 5 else (20, 40))
 
 
-def test_a_picture_is_turned_once_only(tmp_path):
-    image, exif = turned_picture(6)
+def test_a_image_is_turned_once_only(tmp_path):
+    image, exif = turned_image(6)
     image.save(tmp_path / "turned.png", exif=exif)
     upright = open_image(tmp_path / "turned.png")
     np.testing.assert_array_equal(np.asarray(to_rgb(upright)), np.asarray(upright))
 
 
-def test_a_sixteen_bit_picture_is_turned_too(tmp_path):
+def test_a_sixteen_bit_image_is_turned_too(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.array([[0, 65535, 0]], dtype=np.uint16)).save(tmp_path / "deep.png", exif=exif)
@@ -148,7 +148,7 @@ def test_a_sixteen_bit_picture_is_turned_too(tmp_path):
         b"",
     ],
 )
-def test_damaged_exif_does_not_cost_the_picture(tmp_path, block):
+def test_damaged_exif_does_not_cost_the_image(tmp_path, block):
     exif = b"Exif\0\0" + block
     Image.new("RGB", (16, 8), (200, 30, 30)).save(tmp_path / "odd.jpg", exif=exif)
     assert open_image(tmp_path / "odd.jpg").size == (16, 8)
@@ -182,30 +182,30 @@ def test_a_truncated_file_is_named_with_a_remedy(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(DataError, match=rf"half\{suffix}: the picture is truncated or damaged .* download it again"):
+    with pytest.raises(DataError, match=rf"half\{suffix}: the image is truncated or damaged .* download it again"):
         open_image(file)
 
 
-def test_a_text_file_is_no_picture(tmp_path):
-    (tmp_path / "notes.jpg").write_text("not a picture")
-    with pytest.raises(DataError, match=r"notes\.jpg: this is not a picture .* Convert it to JPEG or PNG"):
+def test_a_text_file_is_no_image(tmp_path):
+    (tmp_path / "notes.jpg").write_text("not an image")
+    with pytest.raises(DataError, match=r"notes\.jpg: this is not an image .* Convert it to JPEG or PNG"):
         open_image(tmp_path / "notes.jpg")
 
 
-def test_a_web_page_saved_as_a_picture_is_recognised(tmp_path):
+def test_a_web_page_saved_as_a_image_is_recognised(tmp_path):
     (tmp_path / "page.jpg").write_text("\n<!DOCTYPE html><title>404</title>")
-    with pytest.raises(DataError, match=r"page\.jpg: this is a web page .* Download the picture itself"):
+    with pytest.raises(DataError, match=r"page\.jpg: this is a web page .* Download the image itself"):
         open_image(tmp_path / "page.jpg")
 
 
 def test_heic_without_its_plugin_says_what_to_install(tmp_path):
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 64)
-    with pytest.raises(DataError, match=r"phone\.heic: \.heic pictures cannot be read here\. .* pillow-heif"):
+    with pytest.raises(DataError, match=r"phone\.heic: \.heic images cannot be read here\. .* pillow-heif"):
         open_image(tmp_path / "phone.heic")
 
 
-def test_a_folder_is_no_picture(tmp_path):
-    with pytest.raises(DataError, match="this is a folder, not a picture"):
+def test_a_folder_is_no_image(tmp_path):
+    with pytest.raises(DataError, match="this is a folder, not an image"):
         open_image(tmp_path)
 
 
@@ -216,17 +216,17 @@ def test_an_impossible_name_is_an_error_of_its_own(tmp_path):
 
 def test_a_decompression_bomb_is_refused_before_decoding(tmp_path):
     bomb = png_that_declares(tmp_path / "bomb.png", 60_000, 60_000)
-    with pytest.raises(DataError, match=r"bomb\.png: the picture is too large .* Scale it down"):
+    with pytest.raises(DataError, match=r"bomb\.png: the image is too large .* Scale it down"):
         open_image(bomb)
 
 
-def test_a_picture_over_the_limit_names_both_sizes_and_the_option(tmp_path):
+def test_a_image_over_the_limit_names_both_sizes_and_the_option(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "wide.png")
     with pytest.raises(DataError, match=r"wide\.png: .*40 x 30 = 1,200 pixels.*limit of 1,000.*max_pixels=1200"):
         open_image(tmp_path / "wide.png", max_pixels=1000)
 
 
-def test_a_picture_under_a_raised_limit_opens(tmp_path):
+def test_a_image_under_a_raised_limit_opens(tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "wide.png")
     assert open_image(tmp_path / "wide.png", max_pixels=1200).size == (40, 30)
 
@@ -268,11 +268,11 @@ def test_a_lack_of_memory_is_named(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", out_of_memory)
-    with pytest.raises(DataError, match=r"large\.png: there is not enough memory to decode the picture"):
+    with pytest.raises(DataError, match=r"large\.png: there is not enough memory to decode the image"):
         open_image(tmp_path / "large.png")
 
 
 @pytest.mark.parametrize(("usable", "threads"), [({0}, 1), ({1, 3}, 2), (set(range(64)), 8)])
-def test_pictures_are_read_on_the_cores_that_the_process_may_use(monkeypatch, usable, threads):
+def test_images_are_read_on_the_cores_that_the_process_may_use(monkeypatch, usable, threads):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: usable, raising=False)
     assert default_workers() == threads

@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dualcoop.data.loading import load_dataset
-from dualcoop.data.problems import DataWarning
-from dualcoop.data.table_columns import (
+from dualcoop.data.formats.table_columns import (
     ABSENT_COLUMNS,
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
     SPLIT_COLUMNS,
     clean_name,
 )
+from dualcoop.data.loading import load_dataset
+from dualcoop.data.problems import DataWarning
 from dualcoop.errors import DualCoOpError
 
 RESERVED = {*IMAGE_COLUMNS, *LABEL_COLUMNS, *ABSENT_COLUMNS, *SPLIT_COLUMNS}

@@ -6,7 +6,7 @@ from dualcoop.demo.content import demo_classes
 from dualcoop.demo.experiment import run_demo
 from dualcoop.demo.outcome import DemoOptions
 from dualcoop.demo.report import random_exhibits
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 from tiny import TinyBackbone
 
 

@@ -26,7 +26,7 @@ def test_zero_shot_scores_are_the_untrained_models(result):
         np.testing.assert_allclose(run.scores, expected, atol=2e-3)
 
 
-def test_figures_are_those_of_the_scores_on_the_test_pictures(result):
+def test_figures_are_those_of_the_scores_on_the_test_images(result):
     for outcome in result.outcomes.values():
         for run in outcome.runs:
             assert run.report["mAP"] == pytest.approx(mean_average_precision(run.scores, result.test.labels))
@@ -48,7 +48,7 @@ def test_labels_are_hidden_in_training_and_validation_alike(result):
     assert not set(result.test.paths) & set(result.train.paths)
 
 
-def test_thresholds_come_from_validation_pictures(result):
+def test_thresholds_come_from_validation_images(result):
     held = [path.name for path in result.valid.paths]
     _, expected = hold_out_images(result.train, len(held), 0)
     assert held == [path.name for path in expected.paths]

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dualcoop.demo.content import demo_credits
-from dualcoop.demo.gallery import drawn_pictures, shown_labels
+from dualcoop.demo.gallery import drawn_images, shown_labels
 from dualcoop.demo.outcome import SPECIFIC, ZERO_SHOT, Outcome
 from dualcoop.demo.overview import write_overview
 from dualcoop.demo.report import verdict, write_report
@@ -55,7 +55,7 @@ def test_page_is_whole_and_needs_nothing_else(page, checked):
     assert "@import" not in page
 
 
-def test_every_test_picture_is_shown_and_credited(result, exhibits, page, checked):
+def test_every_test_image_is_shown_and_credited(result, exhibits, page, checked):
     heat_maps = sum(each.heated is not None for each in exhibits)
     assert len(checked.images) == len(result.test) + heat_maps
     credits = demo_credits()
@@ -81,16 +81,16 @@ def test_labels_shown_are_the_decisions_and_what_they_miss(result):
         assert {label.name for label in labels if label.verdict == "missed"} == there - given
 
 
-def test_pictures_are_drawn_by_seed_and_not_by_result(result):
-    assert drawn_pictures(result, 3) == drawn_pictures(replace(result, outcomes={}), 3)
-    assert len(set(drawn_pictures(result, 5))) == 5
+def test_images_are_drawn_by_seed_and_not_by_result(result):
+    assert drawn_images(result, 3) == drawn_images(replace(result, outcomes={}), 3)
+    assert len(set(drawn_images(result, 5))) == 5
 
 
 def test_heat_maps_are_of_right_labels(exhibits):
     for each in exhibits:
         if each.heat_map is not None:
             assert each.heat_map.label in each.truth
-            assert each.heated.size == each.picture.size
+            assert each.heated.size == each.image.size
 
 
 def with_scores(result, key, values):
@@ -122,6 +122,6 @@ def test_verdict_warns_when_rounds_differ_more_than_training_changed(result):
     assert "cannot tell" in text
 
 
-def test_overview_is_a_picture(result, exhibits, tmp_path):
+def test_overview_is_a_image(result, exhibits, tmp_path):
     content = write_overview(result, tmp_path / "o.png", exhibits).read_bytes()
     assert re.match(rb"\x89PNG", content)

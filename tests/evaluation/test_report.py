@@ -195,7 +195,7 @@ def test_input_that_does_not_fit_is_refused(scores, labels, options, error, mess
 def test_evaluation_imports_neither_torch_nor_the_model():
     code = (
         "import sys, dualcoop.evaluation; "
-        "print([name for name in sys.modules if name.split('.')[0] == 'torch' or name == 'dualcoop.model'])"
+        "print([name for name in sys.modules if name.split('.')[0] == 'torch' or name == 'dualcoop.methods.dualcoop'])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -4,7 +4,7 @@ import pytest
 
 from backbones.tiny_models import tiny_backbone
 from dualcoop.demo.content import FOLDER
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 
 pytest.importorskip("onnx", reason="needs the packages of the extra `export`")
 pytest.importorskip("onnxscript", reason="needs the packages of the extra `export`")

@@ -7,11 +7,11 @@ from backbones.tiny_models import tiny_backbone
 from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.export.graph import TaggerGraph
 from dualcoop.functional import probabilities
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.network import MODEL_AGGREGATIONS
 from dualcoop.prompts import PromptConfig, TemplateConfig
 from export.conftest import tiny_tagger
-from tiny import tiny_picture
+from tiny import tiny_image
 
 
 @pytest.mark.parametrize("aggregation", MODEL_AGGREGATIONS)
@@ -29,7 +29,7 @@ def test_module_from_pixels_to_probabilities_is_the_model(aggregation, prompts):
     model = tiny_tagger(prompts=prompts, aggregation=aggregation)
     preprocess = model.backbone.preprocess()
     assert isinstance(preprocess, SquashAndNormalise)
-    images = [tiny_picture(number, (64, 64)) for number in range(3)]
+    images = [tiny_image(number, (64, 64)) for number in range(3)]
     pixels = torch.stack([torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8) for image in images])
     with torch.no_grad():
         expected = probabilities(model(torch.stack([preprocess(image) for image in images])))

@@ -8,7 +8,7 @@ import torch
 from backbones.tiny_models import CONFIGS
 from dualcoop.errors import BackboneError, ConfigError, DataError, ModelError
 from dualcoop.export import OnnxTagger, onnx_file
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.prompts import PromptConfig
 from export.conftest import CLASSES, tiny_tagger
 from tiny import TinyBackbone
@@ -68,7 +68,7 @@ def test_one_file_says_everything_and_names_no_folder_of_this_machine(exported):
     assert b"site-packages" not in content
 
 
-def test_input_is_bytes_of_any_number_of_squashed_pictures(exported):
+def test_input_is_bytes_of_any_number_of_squashed_images(exported):
     graph = onnx.load(exported[1]).graph
     (pixels,), (scores,) = graph.input, graph.output
     assert (pixels.name, scores.name) == ("pixels", "probabilities")
@@ -124,7 +124,7 @@ def test_weights_are_named_without_their_folders(tmp_path):
         ("tagger.bin", {}, r"has to end in \.onnx"),
         ("tagger.onnx", {"quantize": "int4"}, "quantize is 'int4', expected 'int8' or None"),
         ("tagger.onnx", {"calibration": ["a.jpg"]}, "calibration is for quantize='int8'"),
-        ("tagger.onnx", {"quantize": "int8", "calibration": []}, "calibration holds no picture"),
+        ("tagger.onnx", {"quantize": "int8", "calibration": []}, "calibration holds no image"),
     ],
 )
 def test_senseless_options_are_refused(name, options, message, tmp_path):
@@ -145,7 +145,7 @@ def test_an_older_torch_is_refused(tmp_path, monkeypatch):
 
 
 def test_backbone_with_preprocessing_of_its_own_is_refused(tmp_path):
-    with pytest.raises(BackboneError, match="tiny prepares pictures in a way of its own"):
+    with pytest.raises(BackboneError, match="tiny prepares images in a way of its own"):
         DualCoOp(TinyBackbone(), CLASSES).export_onnx(tmp_path / "tagger.onnx")
 
 
@@ -164,7 +164,7 @@ def test_file_that_differs_from_the_model_is_not_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unreadable_calibration_picture_is_named(tmp_path):
+def test_unreadable_calibration_image_is_named(tmp_path):
     (tmp_path / "broken.jpg").touch()
     with pytest.raises(DataError, match=r"broken\.jpg"):
         tiny_tagger().export_onnx(tmp_path / "t.onnx", quantize="int8", calibration=[tmp_path / "broken.jpg"])
@@ -176,14 +176,14 @@ def test_place_that_cannot_be_written_is_named(tmp_path):
         tiny_tagger().export_onnx(tmp_path / "file" / "tagger.onnx")
 
 
-def test_many_calibration_pictures_are_thinned_out_evenly(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_file, "CALIBRATION_PICTURES", 4)
-    pictures = [np.full((8, 8, 3), value, np.uint8) for value in range(10)]
+def test_many_calibration_images_are_thinned_out_evenly(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "CALIBRATION_IMAGES", 4)
+    images = [np.full((8, 8, 3), value, np.uint8) for value in range(10)]
     description = OnnxTagger.__new__(OnnxTagger)
     description.image_size, description.interpolation = 8, "bicubic"
-    pixels = onnx_file._calibration_pixels(pictures, description)
+    pixels = onnx_file._calibration_pixels(images, description)
     assert pixels[:, 0, 0, 0].tolist() == [0, 2, 5, 7]
 
 
-def test_pictures_of_the_package_are_there():
-    assert len(onnx_file._package_pictures()) >= onnx_file.CALIBRATION_PICTURES
+def test_images_of_the_package_are_there():
+    assert len(onnx_file._package_images()) >= onnx_file.CALIBRATION_IMAGES

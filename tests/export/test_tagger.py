@@ -9,7 +9,7 @@ import pytest
 
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.export import OnnxTagger
-from tiny import tiny_picture
+from tiny import tiny_image
 
 WITHOUT_TORCH = """
 import sys
@@ -30,15 +30,15 @@ def test_predictions_are_the_models(exported, tagger, photographs):
         assert (found.path, found.labels, found.decisions) == (other.path, other.labels, other.decisions)
 
 
-def test_one_picture_in_one_prediction_out_and_a_list_for_a_list(tagger, photographs):
+def test_one_image_in_one_prediction_out_and_a_list_for_a_list(tagger, photographs):
     single = tagger.predict(photographs[0])
     assert tagger.predict([photographs[0]]) == [single]
     assert tagger.predict([]) == []
     assert tagger.predict_proba([]).shape == (0, 3)
-    assert tagger.predict_proba(tiny_picture()).dtype == np.float32
+    assert tagger.predict_proba(tiny_image()).dtype == np.float32
 
 
-def test_unreadable_pictures_keep_their_place(tagger, photographs, tmp_path):
+def test_unreadable_images_keep_their_place(tagger, photographs, tmp_path):
     (tmp_path / "empty.jpg").touch()
     images = [photographs[0], tmp_path / "empty.jpg", photographs[1]]
     assert [found.error is None for found in tagger.predict(images, on_error="skip")] == [True, False, True]

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from coloured import make_model
 from dualcoop import PromptConfig
 from dualcoop.prompts import TextFeatures
 from dualcoop.training.anchor import Anchor
-from training.coloured import make_model
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from coloured import make_model, with_unreadable
 from dualcoop.errors import DataError
 from dualcoop.training import encode_images_once
 from dualcoop.training.batches import EncodedAnew, EncodedOnce
-from training.coloured import make_model, with_unreadable
 
 ROWS = np.arange(14)
 
@@ -86,7 +86,7 @@ def test_encoding_anew_leaves_the_global_random_numbers_alone(train_data):
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_flip_anew_shows_plain_and_mirrored_pictures(train_data):
+def test_flip_anew_shows_plain_and_mirrored_images(train_data):
     model = make_model()
     plain = model.encode_images(train_data.paths)
     source = anew(model, train_data, augmentation="flip")

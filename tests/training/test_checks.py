@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from coloured import make_model, with_unreadable
 from dualcoop import PromptConfig, TemplateConfig, Trainer
 from dualcoop.data.masks import partial_label_mask
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.training import TrainingArguments, encode_images_once
-from training.coloured import make_model, with_unreadable
 
 
 def refusal(kind, *, model=None, arguments=None, **data):

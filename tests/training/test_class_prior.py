@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from coloured import make_model
 from dualcoop.training.class_prior import class_log_odds, set_class_bias
-from training.coloured import make_model
 
 # 3 of 4, 0 of 4, none known; together 3 of 8, and with one label of each kind added 4 of 10.
 LABELS = np.array([[1, -1, 0], [1, -1, 0], [1, -1, 0], [-1, -1, 0]])

@@ -1,4 +1,4 @@
-"""Curves as a table and as a picture."""
+"""Curves as a table and as an image."""
 
 import csv
 import math
@@ -27,7 +27,7 @@ def test_the_table_has_one_row_per_epoch_with_full_precision(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [4, 5, 6])
-def test_the_picture_is_wider_with_a_curve_of_validation(tmp_path, columns):
+def test_the_image_is_wider_with_a_curve_of_validation(tmp_path, columns):
     rows = [dict(list(row.items())[:columns]) for row in ROWS]
     plot_history(rows, tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as image:

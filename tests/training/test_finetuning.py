@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from backbones.tiny_models import tiny_backbone
+from coloured import CLASSES
 from dualcoop import DualCoOp, PromptConfig, Trainer
 from dualcoop.training import TrainingArguments
 from dualcoop.training.checkpoints import read_checkpoint
-from training.coloured import CLASSES
 
 PROMPTS = PromptConfig(2, 2, positive_init=None, negative_init=None, residual=False)
 POOL = "backbone.image.visual.attnpool."

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from backbones.tiny_models import tiny_backbone
+from coloured import CLASSES, make_model
 from dualcoop import DualCoOp, PromptConfig
 from dualcoop.errors import ConfigError
 from dualcoop.training import TrainingArguments
 from dualcoop.training.learnable import assign, copies, learnable_parameters, make_optimizer
-from training.coloured import CLASSES, make_model
 
 CONTEXTS = ["prompts.negative_context", "prompts.positive_context"]
 POOLING = sorted([f"{part}_proj.{kind}" for part in "qkvc" for kind in ("weight", "bias")] + ["positional_embedding"])

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from coloured import make_model
 from dualcoop.data.masks import LabelMask, partial_label_mask
 from dualcoop.data.problems import Problem
 from dualcoop.errors import ConfigError
 from dualcoop.training import TrainingArguments
 from dualcoop.training.record import RunRecord
-from training.coloured import make_model
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from coloured import make_model, with_unreadable
 from dualcoop import DualCoOp, PromptConfig, Trainer
 from dualcoop.errors import ModelError
 from dualcoop.training import TrainingArguments
 from dualcoop.training.checkpoints import CHECKPOINT_FILE, read_checkpoint
 from tiny import TinyBackbone
-from training.coloured import make_model, with_unreadable
 
 
 class Killed(BaseException):

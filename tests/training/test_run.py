@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from coloured import make_model
 from dualcoop.errors import ModelError
 from dualcoop.training import TrainingArguments
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.checkpoints import read_checkpoint, write_checkpoint
 from dualcoop.training.run import Epochs, Run
-from training.coloured import make_model
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from coloured import make_model
 from dualcoop.errors import ConfigError
 from dualcoop.functional import DualLogits
 from dualcoop.training import TrainingArguments
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.learnable import learnable_parameters, make_optimizer
 from dualcoop.training.steps import known_loss, train_epoch
-from training.coloured import make_model
 
 RATE = 0.01
 

@@ -9,16 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
+from coloured import CLASSES, make_model, with_unreadable
 from dualcoop import DualCoOp, PromptConfig, Trainer
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import partial_label_mask
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.evaluation import class_thresholds, mean_average_precision
+from dualcoop.features import store
 from dualcoop.prompts import prompts_from_dict
-from dualcoop.training import TrainingArguments, encode_images_once, keeping, validation
+from dualcoop.training import TrainingArguments, encode_images_once, validation
 from dualcoop.training.class_prior import class_log_odds
 from tiny import TinyBackbone
-from training.coloured import CLASSES, make_model, with_unreadable
 
 
 def contexts_of(model):
@@ -195,7 +196,7 @@ def test_features_at_hand_are_not_encoded_again_and_give_the_same_run(train_data
 def test_features_in_a_file_give_the_same_run_and_leave_no_file(train_data, tmp_path, monkeypatch):
     model = make_model()
     Trainer(model, quick(), train=train_data).train()
-    monkeypatch.setattr(keeping, "MEMORY_BYTES", 10)
+    monkeypatch.setattr(store, "MEMORY_BYTES", 10)
     other = make_model()
     Trainer(other, quick(output_dir=tmp_path), train=train_data).train()
     assert same(contexts_of(other), contexts_of(model))
@@ -312,7 +313,7 @@ def test_thresholds_stay_without_leave_or_images_to_fit_them(train_data, valid_d
 
 
 def test_validation_text_features_are_computed_once_an_epoch(train_data, valid_data, monkeypatch):
-    monkeypatch.setattr("dualcoop.training.scoring.SCORE_BATCH", 2)
+    monkeypatch.setattr("dualcoop.features.scoring.SCORE_BATCH", 2)
     model = make_model()
     calls = []
     encode = model.backbone.encode_prompts

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from coloured import make_model, with_unreadable
 from dualcoop.errors import DataError
 from dualcoop.evaluation import class_thresholds, mean_average_precision
 from dualcoop.functional import asymmetric_loss
 from dualcoop.training import TrainingArguments, encode_images_once
 from dualcoop.training.validation import Validation
-from training.coloured import make_model, with_unreadable
 
 
 def make_validation(model, data, encoded=None, **options):

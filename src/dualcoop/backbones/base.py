@@ -65,7 +65,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def preprocess(self, image_size: int | None = None) -> Callable[[Image.Image], Tensor]:
-        """Transform from an RGB picture to (3, S, S): squashed to a square, not cropped, then normalised."""
+        """Transform from an RGB image to (3, S, S): squashed to a square, not cropped, then normalised."""
 
     @abstractmethod
     def encode_regions(self, images: Tensor, *, global_region: bool = True) -> Tensor:

@@ -19,10 +19,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dualcoop.backbones.text import TextTower
-from dualcoop.backbones.tokens import PromptTokenizer
-from dualcoop.backbones.two_towers import ImageTower, TwoTowerBackbone, square_grid
-from dualcoop.backbones.uninitialised import Uninitialised
+from dualcoop.backbones.loading.uninitialised import Uninitialised
+from dualcoop.backbones.text.tokens import PromptTokenizer
+from dualcoop.backbones.text.tower import TextTower
+from dualcoop.backbones.towers.two_towers import ImageTower, TwoTowerBackbone, square_grid
 from dualcoop.errors import BackboneError
 
 NAME = "lite"

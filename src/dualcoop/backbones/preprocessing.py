@@ -1,4 +1,4 @@
-"""From a picture of any shape to the square, normalised tensor that an image tower expects."""
+"""From an image of any shape to the square, normalised tensor that an image tower expects."""
 
 from dataclasses import dataclass
 from typing import final
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from dualcoop.errors import BackboneError
-from dualcoop.squash import INTERPOLATIONS, squash
+from dualcoop.inference.squash import INTERPOLATIONS, squash
 
 
 @final
@@ -40,17 +40,17 @@ class SquashAndNormalise:
             raise BackboneError(f"interpolation is {self.interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Transform one picture of any mode to (3, size, size), float32, channels last in memory."""
+        """Transform one image of any mode to (3, size, size), float32, channels last in memory."""
         place = self.room(1)[0]
         self.write(image, place)
         return torch.from_numpy(place).permute(2, 0, 1)
 
     def room(self, count: int) -> NDArray[np.float32]:
-        """For so many pictures: (count, size, size, 3), not filled."""
+        """For so many images: (count, size, size, 3), not filled."""
         return np.empty((count, self.size, self.size, 3), dtype=np.float32)
 
     def write(self, image: Image.Image, place: NDArray[np.float32]) -> None:
-        """Write one picture of any mode to (size, size, 3), a place in what `room` gave."""
+        """Write one image of any mode to (size, size, 3), a place in what `room` gave."""
         std = np.array(self.std)
         # Whole rows at once: numpy is slow on an axis of three. And numpy, not torch, so that several threads
         # can do this without each starting torch's own.

@@ -1,4 +1,4 @@
-"""Region features of frozen images on disk, so that no picture is encoded twice; NumPy alone, no torch."""
+"""Region features of frozen images on disk, so that no image is encoded twice; NumPy alone, no torch."""
 
 from dualcoop.cache.care import Contents, Damage, check, clear, contents
 from dualcoop.cache.folder import FeatureCache, default_folder

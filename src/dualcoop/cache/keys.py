@@ -1,4 +1,4 @@
-"""What stored region features are features of: an encoding, a picture's content, a view."""
+"""What stored region features are features of: an encoding, an image's content, a view."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ READERS = 4
 
 @dataclass(frozen=True)
 class Encoding:
-    """Everything besides the picture that decides its features.
+    """Everything besides the image that decides its features.
 
     The device is none of it: devices agree but for rounding.
 
@@ -32,7 +32,7 @@ class Encoding:
         pooling: "regions", or "attention" for the backbone's own pooling to one.
         image_size: side of the input, pixels.
         precision: in which the image tower computes, "float32" or "bfloat16".
-        pixels: version of what is done to a picture before it is encoded.
+        pixels: version of what is done to an image before it is encoded.
         regions: R.
         dimensions: D.
         stored: "float16", or "int8" with a scale for each region.
@@ -98,10 +98,10 @@ def _content_digest(path: Path) -> bytes:
 
 
 def view_key(content: bytes, view: str) -> bytes:
-    """Key of one view of a picture, 32 bytes.
+    """Key of one view of an image, 32 bytes.
 
     Args:
         content: digest of the file.
-        view: what is done to the picture, in words that differ where the result does.
+        view: what is done to the image, in words that differ where the result does.
     """
     return hashlib.sha256(content + view.encode()).digest()

@@ -4,16 +4,16 @@ from typing import Annotated
 
 import typer
 
-from dualcoop import __version__
-from dualcoop.cli.cache import cache
-from dualcoop.cli.demo import demo
-from dualcoop.cli.evaluate import evaluate
-from dualcoop.cli.explain import explain
-from dualcoop.cli.export import export
-from dualcoop.cli.group import CommandGroup
-from dualcoop.cli.info import info
-from dualcoop.cli.tag import tag
-from dualcoop.cli.train import train
+from dualcoop.cli.command_group import CommandGroup
+from dualcoop.cli.commands.cache import cache
+from dualcoop.cli.commands.demo import demo
+from dualcoop.cli.commands.evaluate import evaluate
+from dualcoop.cli.commands.explain import explain
+from dualcoop.cli.commands.export import export
+from dualcoop.cli.commands.info import info
+from dualcoop.cli.commands.tag import tag
+from dualcoop.cli.commands.train import train
+from dualcoop.version import __version__
 
 app = typer.Typer(
     name="dualcoop",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from dualcoop.cli.groups import plain
 from dualcoop.cli.messages import count, say
+from dualcoop.cli.option_groups import plain
 from dualcoop.cli.options import DataOptions
 from dualcoop.cli.progress import progress_bar
 from dualcoop.cli.wording import reworded

@@ -12,7 +12,7 @@ from dualcoop.errors import ConfigError
 
 if TYPE_CHECKING:
     from dualcoop.export.tagger import OnnxTagger
-    from dualcoop.model import DualCoOp
+    from dualcoop.methods.dualcoop import DualCoOp
 
 DEFAULT_BACKBONE = "lite"
 
@@ -52,7 +52,7 @@ def open_model(
     with waiting(f"loading {model or backbone}"):
         with without_compiler():
             import_module("open_clip")
-        from dualcoop.model import DualCoOp
+        from dualcoop.methods.dualcoop import DualCoOp
 
         if model is None:
             assert labels
@@ -84,8 +84,8 @@ def is_backbone(name: str) -> bool:
     """Whether this names a backbone rather than a trained model."""
     if Path(name).expanduser().is_dir():
         return False
-    from dualcoop.backbones.names import LITE, split_tag
-    from dualcoop.backbones.registry import FILE_MARK, FILE_SUFFIXES
+    from dualcoop.backbones.loading.names import LITE, split_tag
+    from dualcoop.backbones.loading.registry import FILE_MARK, FILE_SUFFIXES
 
     return (
         name.casefold() == LITE

@@ -15,7 +15,7 @@ from rich.text import Text
 from dualcoop.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from dualcoop.prediction import Prediction
+    from dualcoop.inference.prediction import Prediction
 
 PATH_WIDTH = 44
 MARK = "*"

@@ -12,7 +12,7 @@ from dualcoop.errors import ConfigError
 
 if TYPE_CHECKING:
     from dualcoop.data.labels import LabelledImages
-    from dualcoop.model import DualCoOp
+    from dualcoop.methods.dualcoop import DualCoOp
 
 OPTIONS = "options"
 RUN = "dualcoop.run"

@@ -8,8 +8,8 @@ import typer
 
 from dualcoop.cli.caching import open_cache
 from dualcoop.cli.compute import resolved
-from dualcoop.cli.groups import given, plain_value
 from dualcoop.cli.messages import count
+from dualcoop.cli.option_groups import given, plain_value
 from dualcoop.cli.options import CacheOptions, ComputeOptions
 from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, PromptOptions, Recipe, TrainingOptions
 from dualcoop.errors import ConfigError
@@ -30,7 +30,7 @@ def check_output_folder(out: OutputOptions) -> None:
     Raises:
         ConfigError: saying which option to add.
     """
-    from dualcoop.saved_config import is_saved_model
+    from dualcoop.saving.config import is_saved_model
     from dualcoop.training.checkpoints import CHECKPOINT_FILE
 
     assert out.output is not None

@@ -1,4 +1,4 @@
-"""Finding pictures in folders and by patterns."""
+"""Finding images in folders and by patterns."""
 
 import glob
 import os
@@ -14,31 +14,31 @@ IMAGE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"),
     }
 )
-"""Endings of the file names that count as pictures inside a folder."""
+"""Endings of the file names that count as images inside a folder."""
 
 SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 """Folders of thumbnails and resource forks that archives and file servers leave behind."""
 
 
 class FoundImages(NamedTuple):
-    """Pictures in a stable order, and a problem for every argument that matched none."""
+    """Images in a stable order, and a problem for every argument that matched none."""
 
     paths: list[Path]
     problems: list[Problem]
 
 
 def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> FoundImages:
-    """Expand files, folders (with everything below them) and globs into pictures.
+    """Expand files, folders (with everything below them) and globs into images.
 
-    The order is that of the arguments, sorted by name inside a folder or a glob; a picture that is reached
-    twice comes once. Inside folders only names with a picture's suffix count, and hidden ones are passed
+    The order is that of the arguments, sorted by name inside a folder or a glob; an image that is reached
+    twice comes once. Inside folders only names with an image's suffix count, and hidden ones are passed
     over; a file that is named itself is taken whatever its suffix.
 
     Args:
         paths: one or many files, folders or glob patterns (`**` goes down folders).
 
     Returns:
-        The pictures, and a Problem for each argument that matched nothing.
+        The images, and a Problem for each argument that matched nothing.
     """
     arguments = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     found: dict[str, Path] = {}
@@ -85,9 +85,9 @@ def _images_below(folder: Path) -> list[Path]:
 
 def _nothing_found(argument: str) -> Problem:
     if Path(argument).expanduser().is_dir():
-        reason, remedy = "there is no picture in this folder or below it", "Check that it is the right folder"
+        reason, remedy = "there is no image in this folder or below it", "Check that it is the right folder"
     elif glob.has_magic(argument):
-        reason, remedy = "no picture matches this pattern", "Check the pattern; ** goes down folders"
+        reason, remedy = "no image matches this pattern", "Check the pattern; ** goes down folders"
     else:
         reason, remedy = "the file or folder is missing", "Check the name"
     return Problem("", None, argument, reason, remedy)

@@ -1,7 +1,8 @@
-"""Opening any picture a user may have as upright RGB."""
+"""Opening any image a user may have as upright RGB."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -9,10 +10,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from dualcoop.errors import DataError
 
 MAX_PIXELS = 128_000_000
-"""Largest picture that is opened by default: 0.4 GB as RGB; a 108-megapixel phone picture still fits."""
+"""Largest image that is opened by default: 0.4 GB as RGB; a 108-megapixel phone image still fits."""
 
 BACKGROUND = (255, 255, 255, 255)
-"""What shows through the transparent parts of a picture."""
+"""What shows through the transparent parts of an image."""
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,7 +31,7 @@ DAMAGED_REMEDY = "Copy or download it again, or leave it out"
 
 
 class ImageError(DataError):
-    """One picture that cannot be used.
+    """One image that cannot be used.
 
     Attributes:
         path: the file.
@@ -39,10 +40,13 @@ class ImageError(DataError):
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str, remedy: str) -> None:
-        super().__init__(f"{os.fspath(path)}: {reason}. {remedy}.")
+        super().__init__(reason, where=os.fspath(path), remedy=remedy)
         self.path = Path(path)
         self.reason = reason
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageError, (self.path, self.reason, self.remedy)
 
 
 def open_image(
@@ -51,9 +55,9 @@ def open_image(
     max_pixels: int = MAX_PIXELS,
     draft_size: int | tuple[int, int] | None = None,
 ) -> Image.Image:
-    """Open one picture as RGB, upright.
+    """Open one image as RGB, upright.
 
-    The EXIF rotation is applied; CMYK, palette, grey, 16-bit and floating point pictures become 8-bit RGB;
+    The EXIF rotation is applied; CMYK, palette, grey, 16-bit and floating point images become 8-bit RGB;
     transparent parts are laid on white; the first frame of an animation is taken.
 
     Args:
@@ -67,7 +71,7 @@ def open_image(
         A PIL image of mode "RGB" that no longer depends on the file.
 
     Raises:
-        ImageError: (a DataError) when the file is missing, empty, truncated, too large or no picture; the
+        ImageError: (a DataError) when the file is missing, empty, truncated, too large or no image; the
         message
             names it and says what to do.
     """
@@ -79,7 +83,7 @@ def open_image(
             if width * height > max_pixels:
                 raise ImageError(
                     path,
-                    f"the picture is {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}",
+                    f"the image is {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}",
                     f"Scale it down, or allow it with max_pixels={width * height}",
                 )
             if draft_size is not None:
@@ -91,21 +95,21 @@ def open_image(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
             path,
-            f"the picture is too large to be decoded safely ({str(error).rstrip('.')})",
+            f"the image is too large to be decoded safely ({str(error).rstrip('.')})",
             "Scale it down; if it is meant to be that large, raise PIL.Image.MAX_IMAGE_PIXELS and max_pixels",
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(path, *_not_an_image(path)) from error
     except MemoryError as error:
-        raise ImageError(path, "there is not enough memory to decode the picture", "Scale it down") from error
+        raise ImageError(path, "there is not enough memory to decode the image", "Scale it down") from error
     # Pillow's decoders raise whatever their parsers meet in a broken file: OSError for a truncated JPEG,
     # SyntaxError for a PNG, struct.error, ValueError, IndexError and others.
     except Exception as error:
-        raise ImageError(path, f"the picture is truncated or damaged ({error})", DAMAGED_REMEDY) from error
+        raise ImageError(path, f"the image is truncated or damaged ({error})", DAMAGED_REMEDY) from error
 
 
 def default_workers() -> int:
-    """Threads that read pictures: one for each core that the process may use, at most 8."""
+    """Threads that read images: one for each core that the process may use, at most 8."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(usable or 1, MOST_WORKERS)
 
@@ -120,7 +124,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         rgb = _without_alpha(image)
     except ValueError as error:
         raise DataError(
-            f"a picture of mode {image.mode!r} cannot be turned into RGB ({error}). Save it as JPEG or PNG."
+            f"an image of mode {image.mode!r} cannot be turned into RGB ({error}). Save it as JPEG or PNG."
         ) from error
     turn = UPRIGHT.get(_orientation(image))
     if turn is not None:
@@ -143,7 +147,7 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    # A damaged EXIF block must not cost a picture whose pixels are intact; it then stays as stored.
+    # A damaged EXIF block must not cost an image whose pixels are intact; it then stays as stored.
     except Exception:
         return 1
 
@@ -179,7 +183,7 @@ def check_file(path: Path) -> None:
     if size == 0:
         raise ImageError(path, "the file is empty (0 bytes)", DAMAGED_REMEDY)
     if path.is_dir():
-        raise ImageError(path, "this is a folder, not a picture", "Give the pictures in it")
+        raise ImageError(path, "this is a folder, not an image", "Give the images in it")
     if not os.access(path, os.R_OK):
         raise ImageError(path, "there is no permission to read the file", "Change its permissions")
 
@@ -189,10 +193,10 @@ def _not_an_image(path: Path) -> tuple[str, str]:
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        return "this is a web page saved under a picture's name", "Download the picture itself"
+        return "this is a web page saved under an image's name", "Download the image itself"
     if path.suffix.lower() in {".heic", ".heif", ".avif"}:
         return (
-            f"{path.suffix} pictures cannot be read here",
+            f"{path.suffix} images cannot be read here",
             "Convert it to JPEG, or install pillow-heif and call pillow_heif.register_heif_opener()",
         )
-    return "this is not a picture that Pillow can read", "Convert it to JPEG or PNG, or leave it out"
+    return "this is not an image that Pillow can read", "Convert it to JPEG or PNG, or leave it out"

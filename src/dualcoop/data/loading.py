@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from dualcoop.data.assembly import Progress, assemble
-from dualcoop.data.coco import is_coco_folder, load_coco
+from dualcoop.data.formats.coco import is_coco_folder, load_coco
+from dualcoop.data.formats.nuswide import Vocabulary, is_nuswide_folder, load_nuswide
+from dualcoop.data.formats.table_columns import IMAGE_COLUMNS, Meaning, TableOptions, Unlisted, clean_name
+from dualcoop.data.formats.table_files import TABLE_SUFFIXES, read_frame, read_table
+from dualcoop.data.formats.tables import load_table
+from dualcoop.data.formats.voc import is_voc_folder, load_voc
 from dualcoop.data.images import MAX_PIXELS
 from dualcoop.data.labels import DatasetSplits
-from dualcoop.data.nuswide import Vocabulary, is_nuswide_folder, load_nuswide
 from dualcoop.data.problems import ProblemLog, quoted_list
-from dualcoop.data.table_columns import IMAGE_COLUMNS, Meaning, TableOptions, Unlisted, clean_name
-from dualcoop.data.table_files import TABLE_SUFFIXES, read_frame, read_table
-from dualcoop.data.tables import load_table
-from dualcoop.data.voc import is_voc_folder, load_voc
 from dualcoop.errors import ConfigError, DataError
 
 Format = Literal["auto", "table", "coco", "voc", "nuswide"]
@@ -85,7 +85,7 @@ def load_dataset(
         strict: raise at the first problem.
         check_images: decode every image now rather than find the broken ones during training. By default each
             file must just exist and not be empty.
-        max_pixels: largest picture that `check_images` accepts, width times height.
+        max_pixels: largest image that `check_images` accepts, width times height.
         workers: threads of `check_images`, by default one for each core that the process may use, at most 8.
         progress: called by `check_images` with (images done, images of the part).
 

@@ -1,4 +1,4 @@
-"""The report's pictures: what is in them, and what was said before and after training."""
+"""The report's images: what is in them, and what was said before and after training."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -7,8 +7,8 @@ from dualcoop.demo.gallery import Exhibit, ShownLabel, as_data_address
 from dualcoop.demo.outcome import DemoResult
 
 
-def pictures_section(result: DemoResult, exhibits: Sequence[Exhibit], rest: Sequence[Exhibit]) -> str:
-    """Cards of the pictures drawn at random, and of all others folded away."""
+def images_section(result: DemoResult, exhibits: Sequence[Exhibit], rest: Sequence[Exhibit]) -> str:
+    """Cards of the images drawn at random, and of all others folded away."""
     more = (
         f"<details><summary>All other {len(rest)} test photographs</summary>\n"
         f'<div class="cards">{"".join(map(_card, rest))}</div></details>'
@@ -16,7 +16,7 @@ def pictures_section(result: DemoResult, exhibits: Sequence[Exhibit], rest: Sequ
         else ""
     )
     return (
-        "<h2>Pictures, before and after training</h2>\n"
+        "<h2>Images, before and after training</h2>\n"
         f"<p>{len(exhibits)} of the {len(result.test)} test photographs, drawn at random (seed "
         f"{result.options.seeds[0]}), not picked. {_tag(ShownLabel('right', 0.9, 'right'), '')} is there, "
         f"{_tag(ShownLabel('wrong', 0.6, 'wrong'), '')} was given but is not there, "
@@ -30,7 +30,7 @@ def pictures_section(result: DemoResult, exhibits: Sequence[Exhibit], rest: Sequ
 
 def _card(shown: Exhibit) -> str:
     alt = escape(", ".join(shown.truth) or "none of the labels", quote=True)
-    views = [f'<figure><img src="{as_data_address(shown.picture)}" alt="{alt}" loading="lazy"></figure>']
+    views = [f'<figure><img src="{as_data_address(shown.image)}" alt="{alt}" loading="lazy"></figure>']
     if shown.heated is not None and shown.heat_map is not None:
         views.append(f'<figure><img src="{as_data_address(shown.heated)}" alt="heat map" loading="lazy"></figure>')
     caption = (

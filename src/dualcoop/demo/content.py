@@ -7,7 +7,7 @@ from pathlib import Path
 from dualcoop.data.labels import DatasetSplits
 from dualcoop.data.loading import load_dataset
 
-FOLDER = Path(__file__).resolve().parent / "pictures"
+FOLDER = Path(__file__).resolve().parent / "images"
 LICENCE_PAGES = {
     "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
     "CC-BY-2.0": "https://creativecommons.org/licenses/by/2.0/",
@@ -17,12 +17,12 @@ LICENCE_PAGES = {
     "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/",
     "public domain": "https://creativecommons.org/publicdomain/mark/1.0/",
 }
-"""Licences that a picture may have, and where their texts are."""
+"""Licences that an image may have, and where their texts are."""
 
 
 @dataclass(frozen=True)
 class Credit:
-    """Whom a picture is from, and on what terms; one row of CREDITS.csv.
+    """Whom an image is from, and on what terms; one row of CREDITS.csv.
 
     Attributes:
         image: file name.
@@ -47,7 +47,7 @@ def demo_classes() -> tuple[str, ...]:
 
 
 def demo_data() -> DatasetSplits:
-    """89 pictures to train on and 58 to test on, all labels known."""
+    """89 images to train on and 58 to test on, all labels known."""
     return load_dataset(FOLDER / "labels.csv", images=FOLDER, classes=demo_classes(), unlisted="absent")
 
 

@@ -29,7 +29,7 @@ from dualcoop.demo.outcome import (
 )
 from dualcoop.evaluation import class_thresholds, decide, evaluate
 from dualcoop.functional import probabilities
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.prompts import PromptConfig
 from dualcoop.training import RegionFeatures, Trainer, TrainingArguments, encode_images_once
 
@@ -49,7 +49,7 @@ class DemoReporter(Protocol):
 
 @dataclass(frozen=True)
 class _Part:
-    """Pictures with the labels that may be seen, and their features."""
+    """Images with the labels that may be seen, and their features."""
 
     data: LabelledImages
     features: RegionFeatures
@@ -113,7 +113,7 @@ def _encoded(model: DualCoOp, data: LabelledImages, reporter: DemoReporter) -> R
 
 
 def _divide(everything: _Part, options: DemoOptions, seed: int) -> tuple[_Part, _Part]:
-    """Training and validation pictures, most of their labels hidden."""
+    """Training and validation images, most of their labels hidden."""
     data = everything.data
     place = {path: index for index, path in enumerate(data.paths)}
     held = max(1, round(options.valid_fraction * len(data)))
@@ -172,7 +172,7 @@ def _trained(
 
 
 def _judged(scorer: Scorer, valid: _Part, test: _Part, seconds: float) -> Run:
-    """Thresholds from the validation pictures, metrics from the test pictures."""
+    """Thresholds from the validation images, metrics from the test images."""
     scores = scorer(test)
     thresholds = class_thresholds(scorer(valid), valid.data.labels)
     report = evaluate(
@@ -180,6 +180,6 @@ def _judged(scorer: Scorer, valid: _Part, test: _Part, seconds: float) -> Run:
         test.data.labels,
         test.data.classes,
         threshold=thresholds,
-        decision_rule="per-class thresholds chosen on the validation pictures",
+        decision_rule="per-class thresholds chosen on the validation images",
     )
     return Run(scores, decide(scores, thresholds), report, seconds)

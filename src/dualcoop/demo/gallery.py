@@ -1,4 +1,4 @@
-"""Pictures of the report: thumbnails and heat maps as small JPEGs inside the page."""
+"""Images of the report: thumbnails and heat maps as small JPEGs inside the page."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from PIL import Image
 from dualcoop.demo.content import Credit
 from dualcoop.demo.outcome import SPECIFIC, ZERO_SHOT, DemoResult, Run
 from dualcoop.explain import HeatMap, heat_maps, overlay
-from dualcoop.pictures import open_picture
+from dualcoop.inference.images import read_image
 
 THUMBNAIL = (300, 300)
 QUALITY = 78
@@ -18,7 +18,7 @@ QUALITY = 78
 
 @dataclass(frozen=True)
 class ShownLabel:
-    """A label that a method gave to a picture, or missed.
+    """A label that a method gave to an image, or missed.
 
     Attributes:
         name: of the class.
@@ -33,20 +33,20 @@ class ShownLabel:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One test picture as the report shows it.
+    """One test image as the report shows it.
 
     Attributes:
         name: file name.
-        picture: RGB, thumbnail size.
+        image: RGB, thumbnail size.
         truth: labels that are in it.
         before, after: what zero-shot and trained class-specific prompts say, best first, missed ones last.
         heat_map: of the trained prompts for the right label with the highest score; None where none is right.
         heated: the thumbnail with that heat map; None likewise.
-        credit: whom the picture is from.
+        credit: whom the image is from.
     """
 
     name: str
-    picture: Image.Image
+    image: Image.Image
     truth: list[str]
     before: list[ShownLabel]
     after: list[ShownLabel]
@@ -55,22 +55,22 @@ class Exhibit:
     credit: Credit | None
 
 
-def drawn_pictures(result: DemoResult, count: int) -> list[int]:
-    """Indices of test pictures to show, drawn at random with the demo's first seed."""
+def drawn_images(result: DemoResult, count: int) -> list[int]:
+    """Indices of test images to show, drawn at random with the demo's first seed."""
     draw = np.random.default_rng(result.options.seeds[0])
     return sorted(draw.permutation(len(result.test))[:count].tolist())
 
 
 def exhibit(result: DemoResult, index: int, credits: dict[str, Credit], *, heated: bool = True) -> Exhibit:
-    """Everything about one test picture; the heat map costs a pass through the image tower."""
+    """Everything about one test image; the heat map costs a pass through the image tower."""
     path = result.test.paths[index]
-    picture = open_picture(path)
-    thumbnail = picture.copy()
+    image = read_image(path)
+    thumbnail = image.copy()
     thumbnail.thumbnail(THUMBNAIL)
     truth = [name for name, label in zip(result.test.classes, result.test.labels[index], strict=True) if label > 0]
     after = shown_labels(result, result.outcomes[SPECIFIC].runs[0], index)
     right = [label.name for label in after if label.verdict == "right"]
-    heat_map = heat_maps(result.model, picture, right[:1])[0] if heated and right else None
+    heat_map = heat_maps(result.model, image, right[:1])[0] if heated and right else None
     return Exhibit(
         path.name,
         thumbnail,
@@ -84,7 +84,7 @@ def exhibit(result: DemoResult, index: int, credits: dict[str, Credit], *, heate
 
 
 def shown_labels(result: DemoResult, run: Run, index: int) -> list[ShownLabel]:
-    """Labels that one method gives to a picture, best first, then those that it misses."""
+    """Labels that one method gives to an image, best first, then those that it misses."""
     given, missed = [], []
     for column in np.argsort(-run.scores[index], kind="stable"):
         name, score = result.test.classes[column], float(run.scores[index, column])
@@ -96,8 +96,8 @@ def shown_labels(result: DemoResult, run: Run, index: int) -> list[ShownLabel]:
     return given + missed
 
 
-def as_data_address(picture: Image.Image) -> str:
-    """A picture as an address that holds it, for a page of one file."""
+def as_data_address(image: Image.Image) -> str:
+    """An image as an address that holds it, for a page of one file."""
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=QUALITY, optimize=True)
+    image.save(stream, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

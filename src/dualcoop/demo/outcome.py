@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 from dualcoop.data.labels import LabelledImages
 from dualcoop.evaluation import EvaluationReport
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.training import TrainingArguments
 
 ZERO_SHOT, LINEAR, SPECIFIC, SHARED = "zero-shot", "linear", "class-specific", "shared"
 TITLES = {
     ZERO_SHOT: (
         "no training (zero-shot)",
-        "each picture is compared with the words “a photo of a dog” and so on",
+        "each image is compared with the words “a photo of a dog” and so on",
     ),
     LINEAR: (
         "linear classifier",
-        "a logistic regression for each class, on the same picture features and the same labels; it knows no words",
+        "a logistic regression for each class, on the same image features and the same labels; it knows no words",
     ),
     SPECIFIC: (
         "DualCoOp, class-specific",
@@ -33,15 +33,15 @@ TITLES = {
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Everything that decides the demo's numbers; nothing was chosen by looking at the test pictures.
+    """Everything that decides the demo's numbers; nothing was chosen by looking at the test images.
 
     Attributes:
-        known_fraction: share of the labels of the training pictures that may be seen.
-        valid_fraction: share of the training pictures held out to choose thresholds and the classifier's C.
-        seeds: of hidden labels, held-out pictures and training, one run each; the pictures shown are from the
+        known_fraction: share of the labels of the training images that may be seen.
+        valid_fraction: share of the training images held out to choose thresholds and the classifier's C.
+        seeds: of hidden labels, held-out images and training, one run each; the images shown are from the
             first.
         epochs: of training; None for the default of `TrainingArguments`.
-        train_limit, test_limit: use the first so many pictures only; None for all.
+        train_limit, test_limit: use the first so many images only; None for all.
     """
 
     known_fraction: float = 0.25
@@ -54,11 +54,11 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class Run:
-    """One method with one seed on the test pictures.
+    """One method with one seed on the test images.
 
     Attributes:
         scores: (N, M), in [0, 1].
-        decisions: (N, M), by per-class thresholds chosen on the validation pictures.
+        decisions: (N, M), by per-class thresholds chosen on the validation images.
         report: all metrics.
         seconds: of training.
     """
@@ -101,10 +101,10 @@ class DemoResult:
 
     Attributes:
         options: of the demo.
-        train: all training pictures with all labels.
+        train: all training images with all labels.
         shown: those of the first seed that are trained on, labels hidden.
         valid: those of the first seed that were held out, labels hidden.
-        test: N pictures with all labels.
+        test: N images with all labels.
         outcomes: by key, zero-shot first.
         model: class-specific prompts of the first seed, trained.
         arguments: of the training.
@@ -123,7 +123,7 @@ class DemoResult:
 
     @property
     def known_labels(self) -> int:
-        """Labels that could be seen with the first seed, those of the validation pictures included."""
+        """Labels that could be seen with the first seed, those of the validation images included."""
         return int(self.shown.known.sum() + self.valid.known.sum())
 
     def gain(self, key: str, over: str) -> float:

@@ -1,4 +1,4 @@
-"""The demo in one picture, for a slide or a README."""
+"""The demo in one image, for a slide or a README."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 COLOURS = {"right": "#17753f", "wrong": "#b3261e", "missed": "#8a6100"}
 OURS, OTHER = "#0b6e99", "#a9b4c0"
-PICTURES = 3
+IMAGES = 3
 LABELS = 6
 LINE = 0.13
 
 
 def write_overview(result: DemoResult, path: Path, exhibits: Sequence[Exhibit]) -> Path:
-    """Draw the bars of all methods, and the first pictures with heat maps and labels before and after.
+    """Draw the bars of all methods, and the first images with heat maps and labels before and after.
 
     Args:
         result: of `run_demo`.
@@ -28,7 +28,7 @@ def write_overview(result: DemoResult, path: Path, exhibits: Sequence[Exhibit]) 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    chosen = exhibits[:PICTURES]
+    chosen = exhibits[:IMAGES]
     figure = Figure(figsize=(12.5, 3.6 + 2.05 * len(chosen)), facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
@@ -45,15 +45,15 @@ def write_overview(result: DemoResult, path: Path, exhibits: Sequence[Exhibit]) 
     )
     _bars(figure.add_subplot(grid[0, 1:]), result)
     for row, each in enumerate(chosen, start=1):
-        picture, heat = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
-        picture.imshow(each.picture)
+        image, heat = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
+        image.imshow(each.image)
         if each.heated is not None and each.heat_map is not None:
             heat.imshow(each.heated)
             heat.set_title(f"where it looked for “{each.heat_map.label}”", fontsize=10)
         before, after = figure.add_subplot(grid[row, 2]), figure.add_subplot(grid[row, 3])
         _labels(before, each.before, "before: no training")
         _labels(after, each.after, "after: DualCoOp")
-        for axes in (picture, heat, before, after):
+        for axes in (image, heat, before, after):
             axes.set_axis_off()
     figure.savefig(path, dpi=110)
     return path

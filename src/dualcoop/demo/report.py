@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dualcoop import __version__
-from dualcoop.demo.cards import pictures_section
+from dualcoop.demo.cards import images_section
 from dualcoop.demo.content import LICENCE_PAGES, Credit, demo_credits
-from dualcoop.demo.gallery import Exhibit, drawn_pictures, exhibit
+from dualcoop.demo.gallery import Exhibit, drawn_images, exhibit
 from dualcoop.demo.outcome import LINEAR, SHARED, SPECIFIC, TITLES, ZERO_SHOT, DemoResult, Outcome
 from dualcoop.demo.style import CSS
+from dualcoop.version import __version__
 
 SHOWN = 9
 PROTOCOL = "mAP, classes without positives skipped"
@@ -26,7 +26,7 @@ def write_report(result: DemoResult, path: Path, command: str, exhibits: Sequenc
         result: of `run_demo`.
         path: of the HTML file; its folder exists.
         command: as typed, printed for repetition.
-        exhibits: pictures drawn at random, with heat maps, shown first.
+        exhibits: images drawn at random, with heat maps, shown first.
     """
     credits = demo_credits()
     shown = {each.name for each in exhibits}
@@ -41,7 +41,7 @@ def write_report(result: DemoResult, path: Path, command: str, exhibits: Sequenc
             _opening(result),
             _chart(result),
             _what_was_done(result),
-            pictures_section(result, exhibits, rest),
+            images_section(result, exhibits, rest),
             _classes(result),
             _next_steps(),
             _how_to_repeat(result, command),
@@ -58,9 +58,9 @@ def write_report(result: DemoResult, path: Path, command: str, exhibits: Sequenc
 
 
 def random_exhibits(result: DemoResult, count: int = SHOWN) -> list[Exhibit]:
-    """Test pictures drawn at random, with heat maps."""
+    """Test images drawn at random, with heat maps."""
     credits = demo_credits()
-    return [exhibit(result, index, credits) for index in drawn_pictures(result, count)]
+    return [exhibit(result, index, credits) for index in drawn_images(result, count)]
 
 
 def verdict(result: DemoResult) -> str:
@@ -145,7 +145,7 @@ def _what_was_done(result: DemoResult) -> str:
     held = len(result.valid)
     return (
         "<h2>What was done</h2>\n<ol>"
-        f"<li>A model that knows pictures and words, <b>{escape(result.model.backbone.name)}</b>, looked once at every "
+        f"<li>A model that knows images and words, <b>{escape(result.model.backbone.name)}</b>, looked once at every "
         "photograph. It is never changed.</li>"
         f"<li>Of all labels of the {len(result.train)} training photographs, each was kept with probability "
         f"{options.known_fraction:g} and the others were hidden, as if nobody had had the time to fill them in.</li>"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from dualcoop import __version__
 from dualcoop.class_names import checked_classes
 from dualcoop.errors import ConfigError, ModelError
-from dualcoop.squash import INTERPOLATIONS
+from dualcoop.inference.squash import INTERPOLATIONS
+from dualcoop.version import __version__
 
 PREFIX = "dualcoop."
 FORMAT_KEY = PREFIX + "format"
@@ -22,13 +22,13 @@ OUTPUT = "probabilities"
 
 @dataclass(frozen=True)
 class TaggerDescription:
-    """Everything besides the graph that tagging pictures takes, and where the graph came from.
+    """Everything besides the graph that tagging images takes, and where the graph came from.
 
     Attributes:
         classes: M names.
         thresholds: M probabilities; a class is present where its own exceeds it.
         image_size: side of the square input, pixels.
-        interpolation: how pictures are squashed to it.
+        interpolation: how images are squashed to it.
         mean, std: of the pixels, in units of [0, 1]. For information: the graph itself normalises.
         aggregation: of the head. For information.
         backbone: name, without folders. For information.

@@ -38,7 +38,7 @@ class TaggerGraph(nn.Module):
         self.register_buffer("pixel_shift", mean / std)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Probabilities (Eq. 3), (B, M), of squashed pictures (B, S, S, 3), uint8."""
+        """Probabilities (Eq. 3), (B, M), of squashed images (B, S, S, 3), uint8."""
         images = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.pixel_scale - self.pixel_shift
         regions = self.network.encode_pixels(images)
         aggregation = self.network.aggregation

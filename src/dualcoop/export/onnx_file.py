@@ -1,4 +1,4 @@
-"""Writing a model as one ONNX file: graph, constants, and everything that tagging pictures takes besides."""
+"""Writing a model as one ONNX file: graph, constants, and everything that tagging images takes besides."""
 
 import logging
 import os
@@ -22,10 +22,10 @@ from dualcoop.export.description import INPUT, OUTPUT, TaggerDescription
 from dualcoop.export.graph import TaggerGraph
 from dualcoop.export.quantization import quantize_int8
 from dualcoop.export.tagger import SUFFIX, OnnxTagger, is_exported
-from dualcoop.model import DualCoOp
-from dualcoop.model_card import shared_backbone_name
-from dualcoop.pictures import Picture, open_picture
-from dualcoop.squash import DRAFT_OVERSAMPLING, squash
+from dualcoop.inference.images import ImageInput, read_image
+from dualcoop.inference.squash import DRAFT_OVERSAMPLING, squash
+from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.saving.card import shared_backbone_name
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 FIRST_TORCH = (2, 6)
@@ -38,7 +38,7 @@ PARITY = 1e-3
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that one ONNX file can have; a larger graph keeps its constants in a file beside it."""
 
-CALIBRATION_PICTURES = 96
+CALIBRATION_IMAGES = 96
 COMPARED = 3
 BATCH = 8
 
@@ -50,9 +50,9 @@ class ExportedTagger:
     Attributes:
         path: of the file.
         size: of it, bytes; constants in a second file included.
-        max_difference: largest difference of a probability to the model's own, on the pictures compared.
-        mean_difference: likewise the mean over pictures and classes.
-        compared: number of these pictures: the calibration's with "int8", otherwise a few random ones.
+        max_difference: largest difference of a probability to the model's own, on the images compared.
+        mean_difference: likewise the mean over images and classes.
+        compared: number of these images: the calibration's with "int8", otherwise a few random ones.
     """
 
     path: Path
@@ -67,11 +67,11 @@ def export_onnx(
     path: str | os.PathLike[str],
     *,
     quantize: str | None = None,
-    calibration: Iterable[Picture] | None = None,
+    calibration: Iterable[ImageInput] | None = None,
 ) -> ExportedTagger:
     """Write image tower and head, with the text features folded in, as one ONNX file.
 
-    Input `pixels` (B, S, S, 3), uint8, RGB pictures squashed to a square; output `probabilities` (B, M), float32; any
+    Input `pixels` (B, S, S, 3), uint8, RGB images squashed to a square; output `probabilities` (B, M), float32; any
     B. Classes, thresholds, image size and the rest of `TaggerDescription` are properties inside the file. The file is
     complete or not there: it is written beside its place and compared with the model first.
 
@@ -80,7 +80,7 @@ def export_onnx(
         path: of the file, *.onnx; its folder is made if need be.
         quantize: "int8" for 8-bit weights and activations of the image tower, about four times smaller and faster on
             most processors; the scores move a little, see the result.
-        calibration: pictures that show the range of the activations for "int8", like those that will be tagged; at
+        calibration: images that show the range of the activations for "int8", like those that will be tagged; at
             most 96 of them are used. By default the photographs that ship with the package.
 
     Returns:
@@ -90,14 +90,14 @@ def export_onnx(
         ConfigError: for options that make no sense, or a package that is missing or too old.
         BackboneError: when the image tower cannot be written as ONNX.
         ModelError: when the file cannot be written.
-        DataError: for a calibration picture that cannot be read.
+        DataError: for a calibration image that cannot be read.
     """
     path = Path(path).expanduser()
     _check_options(path, quantize, calibration)
     preprocess = model.backbone.preprocess(model.image_size)
     if not isinstance(preprocess, SquashAndNormalise):
         raise BackboneError(
-            f"{model.backbone.name} prepares pictures in a way of its own, which exported files cannot; only backbones "
+            f"{model.backbone.name} prepares images in a way of its own, which exported files cannot; only backbones "
             "that squash and normalise can be exported"
         )
     description = TaggerDescription(
@@ -130,7 +130,7 @@ def export_onnx(
     return ExportedTagger(path, size, float(differences.max()), float(differences.mean()), len(differences))
 
 
-def _check_options(path: Path, quantize: str | None, calibration: Iterable[Picture] | None) -> None:
+def _check_options(path: Path, quantize: str | None, calibration: Iterable[ImageInput] | None) -> None:
     if not is_exported(path):
         raise ConfigError(f"{path}: the name of the file has to end in {SUFFIX}")
     if quantize not in (None, INT8):
@@ -147,9 +147,9 @@ def _check_options(path: Path, quantize: str | None, calibration: Iterable[Pictu
 
 
 def _write_compared(
-    model: DualCoOp, draft: Path, description: TaggerDescription, calibration: Iterable[Picture] | None
+    model: DualCoOp, draft: Path, description: TaggerDescription, calibration: Iterable[ImageInput] | None
 ) -> NDArray[np.float32]:
-    """Write the file, and give the differences of its probabilities to the model's, (B, M), on B pictures."""
+    """Write the file, and give the differences of its probabilities to the model's, (B, M), on B images."""
     graph = TaggerGraph(model).eval()
     pixels = _random_pixels(model.image_size)
     _write(_traced(graph, model), draft, description)
@@ -208,7 +208,7 @@ def _write(proto: Any, path: Path, description: TaggerDescription) -> None:
 def _differences(
     graph: TaggerGraph, device: torch.device, path: Path, pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """|file - model|, (B, M), of squashed pictures (B, S, S, 3)."""
+    """|file - model|, (B, M), of squashed images (B, S, S, 3)."""
     tagger = OnnxTagger(path, device="cpu")
     found = []
     for start in range(0, len(pixels), BATCH):
@@ -224,20 +224,20 @@ def _random_pixels(size: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (COMPARED, size, size, 3), dtype=np.uint8)
 
 
-def _calibration_pixels(pictures: Iterable[Picture] | None, description: TaggerDescription) -> NDArray[np.uint8]:
-    """(n, S, S, 3): the pictures given, evenly thinned out when they are many, or those of the package."""
-    chosen = _package_pictures() if pictures is None else list(pictures)
+def _calibration_pixels(images: Iterable[ImageInput] | None, description: TaggerDescription) -> NDArray[np.uint8]:
+    """(n, S, S, 3): the images given, evenly thinned out when they are many, or those of the package."""
+    chosen = _package_images() if images is None else list(images)
     if not chosen:
-        raise ConfigError("calibration holds no picture. Give some like those that will be tagged")
-    step = max(1, len(chosen) / CALIBRATION_PICTURES)
+        raise ConfigError("calibration holds no image. Give some like those that will be tagged")
+    step = max(1, len(chosen) / CALIBRATION_IMAGES)
     chosen = [chosen[int(position)] for position in np.arange(0, len(chosen), step)]
     size = description.image_size
-    opened = (open_picture(picture, draft_size=DRAFT_OVERSAMPLING * size) for picture in chosen)
-    return np.stack([squash(picture, size, description.interpolation) for picture in opened])
+    opened = (read_image(image, draft_size=DRAFT_OVERSAMPLING * size) for image in chosen)
+    return np.stack([squash(image, size, description.interpolation) for image in opened])
 
 
-def _package_pictures() -> list[Picture]:
-    folder = Path(str(files("dualcoop") / "demo" / "pictures"))
+def _package_images() -> list[ImageInput]:
+    folder = Path(str(files("dualcoop") / "demo" / "images"))
     return [*sorted(folder.glob("*.jpg"))]
 
 

@@ -16,7 +16,7 @@ NORMALISATION = "ReduceL2"
 
 
 def quantize_int8(path: Path, pixels: NDArray[np.uint8]) -> Any:
-    """Quantize statically: ranges of the activations are measured on pictures and averaged over batches.
+    """Quantize statically: ranges of the activations are measured on images and averaged over batches.
 
     The head stays as it is: it costs little, and errors in the softmax over regions are errors in the scores.
     Activations are unsigned and weights signed, one scale for each output channel: the combination for which
@@ -24,7 +24,7 @@ def quantize_int8(path: Path, pixels: NDArray[np.uint8]) -> Any:
 
     Args:
         path: of the float32 graph.
-        pixels: (n, S, S, 3), uint8, squashed pictures.
+        pixels: (n, S, S, 3), uint8, squashed images.
 
     Returns:
         An onnx.ModelProto with quantize and dequantize operations (QDQ).
@@ -33,7 +33,7 @@ def quantize_int8(path: Path, pixels: NDArray[np.uint8]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Pictures(CalibrationDataReader):
+    class Images(CalibrationDataReader):
         def __init__(self) -> None:
             self._batches: Iterator[NDArray[np.uint8]] = iter(np.split(pixels, range(BATCH, len(pixels), BATCH)))
 
@@ -48,7 +48,7 @@ def quantize_int8(path: Path, pixels: NDArray[np.uint8]) -> Any:
         quantize_static(
             prepared,
             quantized,
-            Pictures(),
+            Images(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

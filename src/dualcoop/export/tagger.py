@@ -14,9 +14,9 @@ from dualcoop.class_names import class_index
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.export.description import TaggerDescription
 from dualcoop.export.runtimes import Run, open_graph
-from dualcoop.prediction import updated_thresholds
-from dualcoop.predictor import Predictor
-from dualcoop.squash import squash
+from dualcoop.inference.prediction import updated_thresholds
+from dualcoop.inference.predictor import Predictor
+from dualcoop.inference.squash import squash
 
 SUFFIX = ".onnx"
 
@@ -27,7 +27,7 @@ def is_exported(name: str | os.PathLike[str]) -> bool:
 
 
 class OnnxTagger(Predictor):
-    """What `dualcoop export` wrote, ready to tag pictures as the model it came from would.
+    """What `dualcoop export` wrote, ready to tag images as the model it came from would.
 
     `predict`, `predict_proba` and `iter_predictions` are those of `DualCoOp`.
 
@@ -90,11 +90,11 @@ class OnnxTagger(Predictor):
         self.thresholds = updated_thresholds(self.classes, self.thresholds, thresholds)
 
     def preprocessing(self) -> Callable[[Image.Image], NDArray[np.uint8]]:
-        """Transform from an RGB picture to (S, S, 3), uint8; the graph normalises."""
+        """Transform from an RGB image to (S, S, 3), uint8; the graph normalises."""
         return partial(squash, size=self.image_size, interpolation=self.description.interpolation)
 
     def probabilities_of(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probability of every class (Eq. 3), (B, M), of squashed pictures (B, S, S, 3), uint8.
+        """Probability of every class (Eq. 3), (B, M), of squashed images (B, S, S, 3), uint8.
 
         Raises:
             ConfigError: for pixels of another shape or type.

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING
 from dualcoop.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from dualcoop.features.encoding import RegionFeatures as RegionFeatures
+    from dualcoop.features.encoding import encode_images_once as encode_images_once
     from dualcoop.training.arguments import TrainingArguments as TrainingArguments
-    from dualcoop.training.features import RegionFeatures as RegionFeatures
-    from dualcoop.training.features import encode_images_once as encode_images_once
     from dualcoop.training.trainer import Reporter as Reporter
     from dualcoop.training.trainer import Trainer as Trainer
     from dualcoop.training.trainer import TrainingResult as TrainingResult
 
 # Imported when first asked for, so that the command line can show the arguments' defaults without torch.
 _HOMES = {
-    "RegionFeatures": "dualcoop.training.features",
+    "RegionFeatures": "dualcoop.features.encoding",
     "Reporter": "dualcoop.training.trainer",
     "Trainer": "dualcoop.training.trainer",
     "TrainingArguments": "dualcoop.training.arguments",
     "TrainingResult": "dualcoop.training.trainer",
-    "encode_images_once": "dualcoop.training.features",
+    "encode_images_once": "dualcoop.features.encoding",
 }
 
 __all__ = [*_HOMES]

@@ -50,7 +50,7 @@ class TrainingArguments:
             among the known labels; no effect on CLIP, whose bias is 0.
         views: copies of each image that are encoded before the first epoch, each epoch taking one of them at
             random; the first is plain, the others are augmented. 0 encodes anew in every epoch, as published.
-        augmentation: "none", "flip" (2 views: there is one other), "crop" (a random box of half of the picture
+        augmentation: "none", "flip" (2 views: there is one other), "crop" (a random box of half of the image
             or more, squashed like the whole, then mirrored with probability 1/2), or "published" (Cutout of half
             the side, then RandAugment).
         finetune: "none"; "pooling" (Table 6) or "backbone" (appendix B) also train the image tower, so
@@ -173,7 +173,7 @@ class TrainingArguments:
             )
         if self.views > 2 and self.augmentation == "flip":
             raise ConfigError(
-                f"views is {self.views}, but a picture and its mirror image are 2: "
+                f"views is {self.views}, but an image and its mirror image are 2: "
                 "give views=2, or augmentation='crop' or 'published'"
             )
         if self.views == 1 and self.augmentation != "none":

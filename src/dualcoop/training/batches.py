@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from dualcoop.data.labels import LabelledImages
+from dualcoop.features.augmentation import RandomNumbers, augmented
+from dualcoop.features.encoding import RegionFeatures, encode
+from dualcoop.inference.images import image_batches
+from dualcoop.inference.squash import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.pictures import picture_batches
-from dualcoop.squash import DRAFT_OVERSAMPLING
-from dualcoop.training.augmentation import RandomNumbers, augmented
-from dualcoop.training.features import RegionFeatures, encode
 
 
 class RegionSource(Protocol):
@@ -93,7 +93,7 @@ class EncodedAnew:
         draft = DRAFT_OVERSAMPLING * self._model.image_size
         paths = [self._paths[row] for row in rows]
         with self._random.drawn():
-            (batch,) = picture_batches(paths, self._transform, batch_size=len(paths), draft_size=draft, in_order=True)
+            (batch,) = image_batches(paths, self._transform, batch_size=len(paths), draft_size=draft, in_order=True)
         pixels = batch.pixels
         assert pixels is not None
         if not self._finetune:

@@ -1,14 +1,14 @@
 """What a run must fulfil before anything is computed."""
 
+from dualcoop.class_names import ClassDifferences
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.errors import ConfigError, DataError, ModelError
-from dualcoop.model import DualCoOp
+from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.store import region_shape
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.prompts import ClassDifferences
 from dualcoop.training.arguments import TrainingArguments
-from dualcoop.training.features import RegionFeatures
-from dualcoop.training.keeping import region_shape
 
 
 def check_run(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dualcoop.errors import ConfigError
-from dualcoop.model import DualCoOp
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.training.arguments import TrainingArguments
 
 PROMPTS = "prompts."

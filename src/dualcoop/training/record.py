@@ -9,8 +9,8 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.data.problems import Problem
 from dualcoop.errors import ConfigError
-from dualcoop.model import DualCoOp
-from dualcoop.saved_config import plain
+from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.saving.config import plain
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.curves import plot_history, write_history
 from dualcoop.training.provenance import machine, versions, write_json

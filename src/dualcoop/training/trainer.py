@@ -12,18 +12,18 @@ from dualcoop.data.masks import LabelMask
 from dualcoop.data.problems import Problem
 from dualcoop.errors import DataError
 from dualcoop.evaluation import EvaluationReport
-from dualcoop.model import DualCoOp
+from dualcoop.features.encoding import RegionFeatures, encode_images_once, readable_images
+from dualcoop.features.scoring import judge, region_scores
+from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.batches import EncodedAnew, EncodedOnce, RegionSource
 from dualcoop.training.checkpoints import remove_checkpoint
 from dualcoop.training.checks import check_classes, check_features, check_positives, check_run
 from dualcoop.training.class_prior import set_class_bias
-from dualcoop.training.features import RegionFeatures, encode_images_once, readable_images
 from dualcoop.training.learnable import assign, learnable_parameters
 from dualcoop.training.record import RunRecord
 from dualcoop.training.run import Run
-from dualcoop.training.scoring import judge, region_scores
 from dualcoop.training.steps import train_epoch
 from dualcoop.training.validation import Validation
 

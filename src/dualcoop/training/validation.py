@@ -9,11 +9,11 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.errors import DataError
 from dualcoop.evaluation import EvaluationReport, class_thresholds, mean_average_precision
+from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.scoring import judge, region_logits, region_scores
 from dualcoop.functional import probabilities
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
-from dualcoop.training.features import RegionFeatures
-from dualcoop.training.scoring import judge, region_logits, region_scores
 from dualcoop.training.steps import known_loss
 
 FITTED_RULE = "per-class thresholds fitted to these same images"

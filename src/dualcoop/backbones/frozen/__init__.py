@@ -1,0 +1,1 @@
+"""What a frozen tower allows: merged layers, small passes, fingerprints."""

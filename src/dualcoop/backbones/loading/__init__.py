@@ -1,0 +1,1 @@
+"""From a name, a file or the hub to a backbone."""

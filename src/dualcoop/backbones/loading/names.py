@@ -1,0 +1,136 @@
+"""What open_clip's models and their weights are called."""
+
+import difflib
+from functools import cache
+from typing import Any
+
+from dualcoop.errors import BackboneError
+
+LITE = "lite"
+DEFAULT_TAG = "openai"
+QUICK_SUFFIX = "-quickgelu"
+SUGGESTIONS = 3
+PIXEL_KEYS = ("mean", "std", "interpolation")
+
+
+def list_backbones() -> list[str]:
+    """Names that `create_backbone` knows, without tags, files and hub repositories."""
+    from dualcoop.backbones.loading.open_clip_models import unsupported_reason
+
+    with_weights = [name for name in _models().values() if tags_of(name) and not name.endswith(QUICK_SUFFIX)]
+    return [LITE, *(name for name in with_weights if unsupported_reason(model_config(name)) is None)]
+
+
+def list_pretrained(name: str) -> list[str]:
+    """Tags of the weights that open_clip knows for a model; none for "lite".
+
+    Raises:
+        BackboneError: for an unknown model.
+    """
+    if name.casefold() == LITE:
+        return []
+    model = known_model(name)
+    if model is None:
+        raise unknown_name(name)
+    return tags_of(model)
+
+
+def known_model(name: str) -> str | None:
+    """open_clip's spelling of a model's name; "ViT-B/32" and lower case are understood too."""
+    return _models().get(name.replace("/", "-").casefold())
+
+
+def split_tag(name: str) -> tuple[str, str | None] | None:
+    """Model and tag of "MODEL" or "MODEL/TAG"; None when there is no such model."""
+    model = known_model(name)
+    if model is not None:
+        return model, None
+    before, slash, tag = name.rpartition("/")
+    model = known_model(before) if slash else None
+    return None if model is None else (model, tag)
+
+
+def model_config(model: str) -> dict[str, Any]:
+    """open_clip's config of a known model, a copy."""
+    import open_clip
+
+    return open_clip.get_model_config(model)
+
+
+def tags_of(model: str) -> list[str]:
+    """Tags of the weights that open_clip knows."""
+    import open_clip
+
+    return open_clip.list_pretrained_tags_by_model(model)
+
+
+def default_tag(model: str) -> str:
+    """OpenAI's weights, or the only ones.
+
+    Raises:
+        BackboneError: when there are none, or several and none of OpenAI's.
+    """
+    tags = tags_of(model)
+    if DEFAULT_TAG in tags:
+        return DEFAULT_TAG
+    if len(tags) == 1:
+        return tags[0]
+    if not tags:
+        raise BackboneError(
+            f'open_clip knows no weights for {model}: give a checkpoint file, pretrained="path/to/file"'
+        )
+    raise BackboneError(
+        f'there are several sets of weights for {model}, name one, for example "{model}/{tags[0]}"; '
+        f"known are {', '.join(tags)}"
+    )
+
+
+def tag_config(model: str, tag: str) -> tuple[str, dict[str, Any]]:
+    """The tag in open_clip's spelling, and its record (addresses, pixel statistics, activation).
+
+    Raises:
+        BackboneError: for an unknown tag.
+    """
+    import open_clip
+
+    clean = tag.lower().replace("-", "_")
+    for name in (model, model.removesuffix(QUICK_SUFFIX)):
+        found = open_clip.get_pretrained_cfg(name, clean)
+        if found:
+            return clean, found
+    raise BackboneError(
+        f"{tag!r} is neither a checkpoint file nor a set of weights for {model}; "
+        f"known are {', '.join(tags_of(model)) or 'none'}"
+    )
+
+
+def common_pixels(model: str) -> dict[str, Any]:
+    """Pixel statistics on which all known weights of a model agree; empty where they do not."""
+    choices = []
+    for tag in tags_of(model):
+        _, record = tag_config(model, tag)
+        choices.append({key: record[key] for key in PIXEL_KEYS if key in record})
+    return choices[0] if choices and all(choice == choices[0] for choice in choices) else {}
+
+
+def unknown_name(name: str) -> BackboneError:
+    """The error for a name that is nothing we know, with the closest ones."""
+    spellings = {known.casefold(): known for known in list_backbones()}
+    close = difflib.get_close_matches(name.casefold(), spellings, n=SUGGESTIONS)
+    hint = (
+        f"did you mean {' or '.join(spellings[match] for match in close)}?"
+        if close
+        else f"known are {', '.join(list(spellings.values())[:6])} and others."
+    )
+    return BackboneError(
+        f"there is no backbone and no file called {name!r}; {hint} "
+        "Checkpoint files, folders and hf-hub:owner/name are accepted too"
+    )
+
+
+@cache
+def _models() -> dict[str, str]:
+    """open_clip's spelling by lower-case name."""
+    import open_clip
+
+    return {name.casefold(): name for name in open_clip.list_models()}

@@ -1,0 +1,1 @@
+"""Text towers, and how prompts go through them."""

@@ -1,0 +1,206 @@
+"""The text tower of a CLIP-style model, run from prompt embeddings instead of token ids (Eq. 1 and 2)."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
+from torch import Tensor, nn
+
+from dualcoop.backbones.text.causal import encode_causal, supports
+from dualcoop.backbones.text.text_memory import bytes_per_token, in_groups
+from dualcoop.errors import BackboneError
+
+POOLINGS = ("argmax", "eos", "last", "first")
+
+
+class TextTower(nn.Module):
+    """Positions, transformer, final norm, pooling at one token per text, projection.
+
+    The tensors have the names that open_clip's `TextTransformer` gives them, so its state dict loads as it
+    is.
+
+    Args:
+        token_embedding: ids to (.., W).
+        positional_embedding: (context_length, W).
+        transformer: open_clip's stack of residual attention blocks, batch first.
+        ln_final: norm over W, before the pooling.
+        text_projection: (W, D), a linear layer, or None when W is D.
+        causal: a token sees only those before it.
+        pooling: "argmax" pools at the highest id (CLIP's end token), "eos" at the first `eos_id`, "last" and
+            "first" at the ends of the padded sequence.
+        eos_id: id of the end token where `pooling` is "eos".
+
+    Attributes:
+        width: W.
+        embed_dim: D.
+        context_length: longest sequence.
+        causal_text: nothing behind the pooled token matters, so sequences may be cut after it.
+
+    Raises:
+        BackboneError: for another pooling.
+    """
+
+    causal_mask: Tensor
+
+    def __init__(
+        self,
+        *,
+        token_embedding: nn.Embedding,
+        positional_embedding: Tensor,
+        transformer: nn.Module,
+        ln_final: nn.Module,
+        text_projection: Tensor | nn.Linear | None,
+        causal: bool,
+        pooling: str,
+        eos_id: int = 2,
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise BackboneError(
+                f"the text tower pools by {pooling!r}, supported are {', '.join(POOLINGS)}: choose another backbone"
+            )
+        self.token_embedding = token_embedding
+        self.positional_embedding = nn.Parameter(positional_embedding.detach())
+        self.transformer = transformer
+        self.ln_final = ln_final
+        self.text_projection: nn.Parameter | nn.Linear | None
+        if text_projection is None or isinstance(text_projection, nn.Linear):
+            self.text_projection = text_projection
+        else:
+            self.text_projection = nn.Parameter(text_projection.detach())
+        self.pooling = pooling
+        self.eos_id = eos_id
+        self.causal = causal
+        self.causal_text = causal and pooling in ("argmax", "eos")
+        self._plain_blocks = supports(getattr(transformer, "resblocks", [transformer]))
+        self.context_length, self.width = positional_embedding.shape
+        mask = torch.full((self.context_length, self.context_length), float("-inf")).triu_(1)
+        self.register_buffer("causal_mask", mask, persistent=False)
+
+    @classmethod
+    def from_open_clip(cls, model: nn.Module) -> "TextTower":
+        """Take over the text part of an open_clip `CLIP`, `CustomTextCLIP` or `TextTransformer`.
+
+        The modules are shared, not copied.
+
+        Raises:
+            BackboneError: for text towers of another kind (Hugging Face encoders, class embeddings of CoCa).
+        """
+        part: Any = getattr(model, "text", model)
+        supported = isinstance(part, (open_clip.CLIP, TextTransformer))
+        if not supported or getattr(part, "cls_emb", None) is not None:
+            raise BackboneError(
+                f"the text tower is a {type(part).__name__}; supported are open_clip's own text transformers "
+                "without a class embedding, not Hugging Face encoders and not CoCa: choose another backbone"
+            )
+        own = isinstance(part, TextTransformer)
+        return cls(
+            token_embedding=part.token_embedding,
+            positional_embedding=part.positional_embedding,
+            transformer=part.transformer,
+            ln_final=part.ln_final,
+            text_projection=part.text_projection,
+            causal=part.attn_mask is not None,
+            pooling=part.pool_type if own else part.text_pool_type,
+            eos_id=part.eos_id if own else part.text_eos_id,
+        )
+
+    @classmethod
+    def from_config(cls, embed_dim: int, text_cfg: Mapping[str, Any], *, quick_gelu: bool = False) -> "TextTower":
+        """Build a tower with random weights from the `text_cfg` of an open_clip model config.
+
+        Args:
+            embed_dim: D.
+            text_cfg: fields of `open_clip.CLIPTextCfg`.
+            quick_gelu: use x * sigmoid(1.702 x), as OpenAI's models do.
+        """
+        fields = asdict(open_clip.CLIPTextCfg(**text_cfg))
+        accepted = inspect.signature(TextTransformer).parameters
+        arguments = {key: value for key, value in fields.items() if key in accepted}
+        activation = QuickGELU if quick_gelu else partial(nn.GELU, **(fields["act_kwargs"] or {}))
+        norm = partial(LayerNorm, **(fields["norm_kwargs"] or {}))
+        transformer = TextTransformer(**arguments, output_dim=embed_dim, act_layer=activation, norm_layer=norm)
+        return cls.from_open_clip(transformer)
+
+    @property
+    def embed_dim(self) -> int:
+        """D, dimension of the joint space."""
+        if self.text_projection is None:
+            return self.width
+        if isinstance(self.text_projection, nn.Linear):
+            return self.text_projection.out_features
+        return self.text_projection.shape[1]
+
+    def end_positions(self, tokens: Tensor) -> Tensor:
+        """Index at which each text is pooled: ids (M, L) to (M,), int64."""
+        if self.pooling == "argmax":
+            return tokens.argmax(dim=-1)
+        if self.pooling == "eos":
+            return torch.eq(tokens, self.eos_id).int().argmax(dim=-1)
+        index = tokens.shape[1] - 1 if self.pooling == "last" else 0
+        return torch.full((tokens.shape[0],), index, dtype=torch.long, device=tokens.device)
+
+    def forward(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
+        """Text features that are not yet normalised.
+
+        Args:
+            embeddings: word and context embeddings without positions, (M, L, W).
+            end_positions: (M,), index of the pooled token in `embeddings`.
+            shared_prefix: (P, W), embeddings that stand before those of every text. A causal tower computes
+                them once for all.
+
+        Returns:
+            (M, D), differentiable with respect to `embeddings` and `shared_prefix`.
+
+        Raises:
+            BackboneError: when P + L is above the context length, or below it although every token matters.
+        """
+        before = 0 if shared_prefix is None else len(shared_prefix)
+        self._check_length(before + embeddings.shape[1])
+        if self.causal_text and self._plain_blocks:
+            pooled = self._encode_causal(embeddings, end_positions, shared_prefix)
+        else:
+            if shared_prefix is not None:
+                prefix = shared_prefix.expand(len(embeddings), -1, -1)
+                embeddings = torch.cat([prefix, embeddings], dim=1)
+            pooled = self._encode_in_groups(embeddings, end_positions + before)
+        pooled = self.ln_final(pooled)
+        if self.text_projection is None:
+            return pooled
+        if isinstance(self.text_projection, nn.Linear):
+            return self.text_projection(pooled)
+        return pooled @ self.text_projection
+
+    def encode_plainly(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+        """Output of open_clip's own transformer at the pooled tokens: (M, L, W) to (M, W)."""
+        count, length, _ = embeddings.shape
+        features = embeddings + self.positional_embedding[:length].to(embeddings.dtype)
+        mask = self.causal_mask[:length, :length] if self.causal else None
+        features = self.transformer(features, attn_mask=mask)
+        return features[torch.arange(count, device=features.device), end_positions]
+
+    def _encode_causal(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None) -> Tensor:
+        blocks: Any = self.transformer.resblocks
+        positions = self.positional_embedding.to(embeddings.dtype)
+        return encode_causal(list(blocks), embeddings, end_positions, positions, shared_prefix)
+
+    def _encode_in_groups(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
+        blocks: Any = self.transformer.resblocks
+        per_token = bytes_per_token(blocks, self.width, embeddings.shape[1])
+        return in_groups(self.encode_plainly, embeddings, end_positions, per_token)
+
+    def _check_length(self, length: int) -> None:
+        if length > self.context_length or (length < self.context_length and not self.causal_text):
+            least = "at most" if self.causal_text else "exactly"
+            raise BackboneError(
+                f"the prompts are {length} tokens long, this backbone takes {least} {self.context_length}: "
+                "use shorter class names or fewer context tokens"
+                if length > self.context_length
+                else f"the prompts are cut to {length} tokens, but this backbone's text tower is not causal "
+                f"and needs all {self.context_length}, padding included"
+            )

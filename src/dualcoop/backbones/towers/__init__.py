@@ -1,0 +1,1 @@
+"""Image towers, and two towers that share a joint space."""

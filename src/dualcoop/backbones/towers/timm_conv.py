@@ -1,0 +1,62 @@
+"""Region features of timm's convolutional towers inside open_clip: MobileCLIP's FastViT, CLIP's ConvNeXt."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import torch
+from open_clip.timm_model import TimmModel
+from torch import Tensor, nn
+
+from dualcoop.backbones.towers.two_towers import ImageTower, square_grid
+
+
+class TimmConvTower(ImageTower):
+    """A convolutional network that averages its last feature map and projects the mean.
+
+    There is no attention to take out: a region is what the head gives for one position of the last feature
+    map as if it were the whole map, and the global region is what it gives for the mean, the model's own
+    image feature.
+
+    Args:
+        visual: open_clip's adapter around a timm network whose feature map is (B, C, rows, columns).
+    """
+
+    kind = "timm_conv"
+
+    def __init__(self, visual: TimmModel) -> None:
+        super().__init__()
+        self.visual = visual
+        self.image_size = int(visual.image_size[0])
+        self.stride = int(visual.trunk.feature_info[-1]["reduction"])
+        device = next(visual.parameters()).device
+        training = visual.training
+        with torch.no_grad():
+            self.visual.eval()
+            probe = torch.zeros(1, visual.trunk.num_features, 1, 1, device=device)
+            self.embed_dim = int(self._head(probe).shape[-1])
+        self.visual.train(training)
+
+    def grid_size(self, image_size: int) -> tuple[int, int]:
+        """Rows and columns; sizes are multiples of the network's stride."""
+        return square_grid(image_size, self.stride)
+
+    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
+        """(B, 3, S, S) to (B, (S/stride)^2 [+ 1], D)."""
+        feature_map = self.visual.trunk.forward_features(images)
+        count, channels, rows, columns = feature_map.shape
+        single = feature_map.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
+        features = self._head(single).reshape(count, rows * columns, -1)
+        if not global_region:
+            return features
+        return torch.cat([self._head(feature_map).unsqueeze(1), features], dim=1)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """The model's own image feature."""
+        return self._head(self.visual.trunk.forward_features(images))
+
+    def pooling_parameters(self) -> Iterator[nn.Parameter]:
+        """The head behind the last feature map."""
+        return chain(self.visual.trunk.head.parameters(), self.visual.head.parameters())
+
+    def _head(self, feature_map: Tensor) -> Tensor:
+        return self.visual.head(self.visual.trunk.forward_head(feature_map))

@@ -1,0 +1,247 @@
+"""A backbone put together from an image tower and a text tower; every supported model is one of these."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dualcoop.backbones.base import Backbone
+from dualcoop.backbones.frozen.fingerprint import change_marks, fingerprint, numerics
+from dualcoop.backbones.frozen.image_passes import in_passes
+from dualcoop.backbones.frozen.inference_copy import InferenceCopy
+from dualcoop.backbones.preprocessing import SquashAndNormalise
+from dualcoop.backbones.text.tokens import PromptTokenizer
+from dualcoop.backbones.text.tower import TextTower
+from dualcoop.errors import BackboneError
+
+CLIP_SPATIAL_SCALE = 20.0
+CLIP_LOGIT_SCALE = 100.0
+
+
+class ImageTower(nn.Module, ABC):
+    """Regions of an image in the joint space.
+
+    Attributes:
+        embed_dim: D.
+        image_size: default side of the input, pixels.
+        kind: short name of the way in which regions are computed; part of the fingerprint.
+    """
+
+    embed_dim: int
+    image_size: int
+    kind: str
+
+    @abstractmethod
+    def grid_size(self, image_size: int) -> tuple[int, int]:
+        """Rows and columns of regions; raises BackboneError for sizes that do not fit."""
+
+    @abstractmethod
+    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
+        """Features not yet normalised: (B, 3, S, S) to (B, R, D), the global region first when asked for."""
+
+    @abstractmethod
+    def pooled(self, images: Tensor) -> Tensor:
+        """Features by the model's own pooling, not yet normalised: (B, 3, S, S) to (B, D)."""
+
+    @abstractmethod
+    def pooling_parameters(self) -> Iterator[nn.Parameter]:
+        """What leads from the feature map to the joint space; Table 6 fine-tunes it alone."""
+
+
+def square_grid(image_size: int, stride: int, own_size: int | None = None) -> tuple[int, int]:
+    """Grid of a tower that reduces its input by `stride`.
+
+    Args:
+        image_size: side of the input, pixels.
+        stride: pixels per region.
+        own_size: size for which the model was made, accepted even if the stride does not divide it.
+
+    Raises:
+        BackboneError: when the stride does not divide the size.
+    """
+    if image_size <= 0 or (image_size % stride and image_size != own_size):
+        below = max(stride, image_size // stride * stride)
+        nearest = f"{below}" if below > image_size else f"{below} or {below + stride}"
+        raise BackboneError(
+            f"image size {image_size} does not fit this backbone: "
+            f"expected a multiple of {stride} pixels, for example {nearest}"
+        )
+    return image_size // stride, image_size // stride
+
+
+class TwoTowerBackbone(Backbone):
+    """An image tower and a text tower that share a joint space.
+
+    Args:
+        name: canonical name.
+        image: image tower.
+        text: text tower; gives `text_width`, `context_length` and `causal_text`.
+        tokenizer: gives `context_start`.
+        mean: statistics of the pixels, in units of [0, 1].
+        std: likewise.
+        interpolation: how images are resized.
+        spatial_scale: inverse temperature of the softmax over regions at the image tower's own size.
+        scale_follows_area: at other sizes it changes with the number of regions.
+        logit_scale: scale of the aggregated cosines.
+        logit_bias: added to the positive logit.
+        absence: see `Backbone`.
+
+    Raises:
+        BackboneError: when the two towers' joint spaces differ in dimension.
+    """
+
+    image: ImageTower
+    text: TextTower
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        image: ImageTower,
+        text: TextTower,
+        tokenizer: PromptTokenizer,
+        mean: Sequence[float],
+        std: Sequence[float],
+        interpolation: str = "bicubic",
+        spatial_scale: float = CLIP_SPATIAL_SCALE,
+        scale_follows_area: bool = False,
+        logit_scale: float = CLIP_LOGIT_SCALE,
+        logit_bias: float = 0.0,
+        absence: str = "words",
+    ) -> None:
+        super().__init__()
+        if image.embed_dim != text.embed_dim:
+            raise BackboneError(
+                f"{name}: the image tower gives {image.embed_dim} dimensions, the text tower "
+                f"{text.embed_dim}; the two do not belong together"
+            )
+        self.name = name
+        self.image = image
+        self.text = text
+        self.tokenizer = tokenizer
+        self.mean = (float(mean[0]), float(mean[1]), float(mean[2]))
+        self.std = (float(std[0]), float(std[1]), float(std[2]))
+        self.interpolation = interpolation
+        self.spatial_scale = spatial_scale
+        self._scale_follows_area = scale_follows_area
+        self.logit_scale = logit_scale
+        self.logit_bias = logit_bias
+        self.absence = absence
+        self.image_size = image.image_size
+        self.embed_dim = image.embed_dim
+        self.text_width = text.width
+        self.context_length = text.context_length
+        self.context_start = tokenizer.context_start
+        self.causal_text = text.causal_text
+        self._fingerprint: tuple[list[float], str] | None = None
+        self._frozen_image = InferenceCopy()
+        self._frozen_text = InferenceCopy()
+        self.freeze()
+
+    def grid_size(self, image_size: int) -> tuple[int, int]:
+        """Rows and columns of the region grid; raises BackboneError for sizes that do not fit."""
+        return self.image.grid_size(image_size)
+
+    def spatial_scale_at(self, image_size: int) -> float:
+        """Inverse temperature of the softmax over regions for inputs of this side, pixels."""
+        share = (image_size / self.image_size) ** 2 if self._scale_follows_area else 1.0
+        return self.spatial_scale * share
+
+    def preprocess(self, image_size: int | None = None) -> SquashAndNormalise:
+        """Transform from an image to (3, S, S); raises BackboneError for sizes that do not fit."""
+        size = self.image_size if image_size is None else image_size
+        self.grid_size(size)
+        return SquashAndNormalise(size, self.mean, self.std, self.interpolation)
+
+    def encode_regions(self, images: Tensor, *, global_region: bool = True) -> Tensor:
+        """Region features: (B, 3, S, S) to (B, R, D), float32, L2-normalised; the global region at index 0.
+
+        A frozen tower computes with its layers merged (see `folding`), under `torch.autocast` in its precision.
+        """
+        self._check(images)
+        return self._encode(images, lambda tower, some: tower.regions(some, global_region=global_region))
+
+    def encode_pooled(self, images: Tensor) -> Tensor:
+        """Image features by the model's own pooling: (B, 3, S, S) to (B, D), float32, L2-normalised."""
+        self._check(images)
+        return self._encode(images, lambda tower, some: tower.pooled(some))
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids, (M, context_length), on the backbone's device; too long texts raise BackboneError."""
+        return self.tokenizer(texts).to(self.text.positional_embedding.device)
+
+    def end_positions(self, tokens: Tensor) -> Tensor:
+        """Index of the pooled token: ids (M, L) to (M,)."""
+        return self.text.end_positions(tokens)
+
+    def embed_tokens(self, tokens: Tensor) -> Tensor:
+        """Word embeddings without positions: ids (M, L) to (M, L, W)."""
+        return self.text.token_embedding(tokens)
+
+    def encode_prompts(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
+        """Text features of prompts (M, L, W) behind a shared prefix (P, W): (M, D), L2-normalised, differentiable."""
+        tower = self._frozen_text.of(self.text, embeddings.device.type)
+        return functional.normalize(tower(embeddings, end_positions, shared_prefix), dim=-1)
+
+    def configuration(self) -> dict[str, object]:
+        """What decides the numbers besides the tensors; part of the fingerprint."""
+        return {
+            "image": {"kind": self.image.kind, **numerics(self.image)},
+            "text": {
+                "causal": self.text.causal,
+                "pooling": self.text.pooling,
+                "eos_id": self.text.eos_id if self.text.pooling == "eos" else None,
+                **numerics(self.text),
+            },
+            "tokens": self.tokenizer.probe(),
+            "pixels": {"mean": self.mean, "std": self.std, "interpolation": self.interpolation},
+            "scales": {
+                "spatial": self.spatial_scale,
+                "logit": self.logit_scale,
+                "bias": self.logit_bias,
+            },
+        }
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over all tensors and the configuration; kept until a tensor changes."""
+        tensors = self.state_dict()
+        state = change_marks(tensors.values())
+        if self._fingerprint is None or self._fingerprint[0] != state:
+            self._fingerprint = (state, fingerprint(tensors, self.configuration()))
+        return self._fingerprint[1]
+
+    def _encode(self, images: Tensor, encode: Callable[[ImageTower, Tensor], Tensor]) -> Tensor:
+        """L2-normalised float32 features; a frozen tower sees a few images at a time, any other the whole batch."""
+        tower = self._frozen_image.of(self.image, images.device.type)
+        features = encode(tower, images) if tower is self.image else in_passes(partial(encode, tower), images)
+        return functional.normalize(features.float(), dim=-1)
+
+    def _check(self, images: Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+            raise BackboneError(
+                f"images are {tuple(images.shape)}, expected (B, 3, S, S): use the backbone's preprocess()"
+            )
+        self.grid_size(images.shape[-1])
+
+
+def contrastive_scales(logit_scale: Tensor, logit_bias: Tensor | None) -> tuple[float, float, float]:
+    """Spatial scale, logit scale and logit bias that suit a pretrained joint space.
+
+    Models trained with a softmax over the batch (CLIP and its kin) end at a scale of about 100 and get the
+    published constants 20 and 100. Models trained with a sigmoid per pair (SigLIP) learn a scale and a bias
+    that turn a cosine into a probability: those are taken as they are, and the softmax over regions gets a
+    fifth of the scale, CLIP's proportion.
+
+    Args:
+        logit_scale: logarithm of the scale, one element.
+        logit_bias: one element, or None for models trained with a softmax.
+    """
+    if logit_bias is None:
+        return CLIP_SPATIAL_SCALE, CLIP_LOGIT_SCALE, 0.0
+    scale = math.exp(float(logit_scale.detach().to(torch.float32).reshape(-1)[0]))
+    bias = float(logit_bias.detach().to(torch.float32).reshape(-1)[0])
+    return scale * CLIP_SPATIAL_SCALE / CLIP_LOGIT_SCALE, scale, bias

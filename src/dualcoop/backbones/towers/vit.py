@@ -1,0 +1,115 @@
+"""Region features of open_clip's own vision transformers: ViT-B/32, ViT-B/16, ViT-L/14 and their kin."""
+
+from collections.abc import Iterator
+
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dualcoop.backbones.towers.two_towers import ImageTower, square_grid
+from dualcoop.errors import BackboneError
+
+
+class VitTower(ImageTower):
+    """A CLIP vision transformer.
+
+    A region is the value path of the last attention layer at one patch, without its residual connection and
+    without the block's MLP, through the final norm and the projection:
+
+        Proj(LN_post(W_o W_v LN_1(x_i)))
+
+    This is Eq. 4 carried over: the attention that mixes positions is taken out, its value and output
+    projections stay. The value path comes from MaskCLIP (Zhou et al., "Extract Free Dense Labels from CLIP",
+    ECCV 2022). MaskCLIP's published code adds the residual connection and the MLP back; ClearCLIP (Lan et
+    al., ECCV 2024) finds that in the last block the residual carries the noise that hides local content and
+    that the MLP is better discarded too, so both are left out.
+
+    The global region is the model's own image feature (the class token, or the average where the model
+    averages). Position embeddings of other sizes are interpolated as open_clip does when it loads a
+    checkpoint for another size: bicubic, antialiased, the class token's row kept.
+
+    Args:
+        visual: open_clip's image tower.
+
+    Raises:
+        BackboneError: for attentional poolers (CoCa) and for custom attention blocks.
+    """
+
+    kind = "vit_value_path"
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        super().__init__()
+        last = visual.transformer.resblocks[-1]
+        if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
+            raise BackboneError(
+                "vision transformers with an attentional pooler (CoCa) are not supported: "
+                "choose one that pools its class token or the average"
+            )
+        if not isinstance(last.attn, nn.MultiheadAttention):
+            raise BackboneError(
+                "vision transformers with custom attention blocks are not supported: choose one with standard attention"
+            )
+        self.visual = visual
+        self.stride = int(visual.patch_size[0])
+        self.image_size = int(visual.image_size[0])
+        self.embed_dim = visual.proj.shape[1]
+        self.kind = f"vit_value_path_{visual.pool_type}"
+
+    def grid_size(self, image_size: int) -> tuple[int, int]:
+        """Rows and columns; sizes are multiples of the patch size."""
+        return square_grid(image_size, self.stride, self.image_size)
+
+    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
+        """(B, 3, S, S) to (B, (S/patch)^2 [+ 1], D)."""
+        tokens = self._before_last_block(images)
+        last = self.visual.transformer.resblocks[-1]
+        normed = last.ln_1(tokens[:, 1:])
+        width = normed.shape[-1]
+        attention = last.attn
+        bias = attention.in_proj_bias[2 * width :] if attention.in_proj_bias is not None else None
+        values = functional.linear(normed, attention.in_proj_weight[2 * width :], bias)
+        patches = last.ls_1(attention.out_proj(values))
+        features = self.visual.ln_post(patches) @ self.visual.proj
+        if not global_region:
+            return features
+        return torch.cat([self._pool(last(tokens)).unsqueeze(1), features], dim=1)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """The model's own image feature, with interpolated positions at other sizes."""
+        return self._pool(self.visual.transformer.resblocks[-1](self._before_last_block(images)))
+
+    def pooling_parameters(self) -> Iterator[nn.Parameter]:
+        """Final norm and projection."""
+        yield from self.visual.ln_post.parameters()
+        yield self.visual.proj
+
+    def _before_last_block(self, images: Tensor) -> Tensor:
+        """Class token and patches, (B, 1 + R, W), as the last block receives them."""
+        visual = self.visual
+        patches = visual.conv1(images)
+        positions = self._positions(patches.shape[-2], patches.shape[-1]).to(patches.dtype)
+        patches = patches.flatten(2).transpose(1, 2)
+        class_token = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
+        tokens = visual.ln_pre(torch.cat([class_token, patches], dim=1) + positions)
+        for block in visual.transformer.resblocks[:-1]:
+            tokens = block(tokens)
+        return tokens
+
+    def _pool(self, tokens: Tensor) -> Tensor:
+        visual = self.visual
+        if not visual.final_ln_after_pool:
+            tokens = visual.ln_post(tokens)
+        pooled = tokens[:, 0] if visual.pool_type == "tok" else tokens[:, 1:].mean(dim=1)
+        if visual.final_ln_after_pool:
+            pooled = visual.ln_post(pooled)
+        return pooled @ visual.proj
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        own = self.visual.positional_embedding
+        own_rows, own_columns = self.visual.grid_size
+        if (rows, columns) == (own_rows, own_columns):
+            return own
+        grid = own[1:].T.reshape(1, -1, own_rows, own_columns)
+        grid = functional.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)
+        return torch.cat([own[:1], grid.flatten(2)[0].T])

@@ -1,0 +1,123 @@
+"""`dualcoop cache`: what region features are kept, whether they are whole, and removing them."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dualcoop.cli.caching import cache_folder
+from dualcoop.cli.command_group import FAILED
+from dualcoop.cli.messages import count, duration, say, storage, warn
+from dualcoop.cli.progress import progress_bar
+from dualcoop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dualcoop.cache import Contents
+
+cache = typer.Typer(no_args_is_help=True, help="List, check and clear the region features that are kept on disk.")
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", metavar="DIR", help="The folder; by default $DUALCOOP_CACHE or the user's own.", show_default=False
+    ),
+]
+
+
+@cache.command("list")
+def list_(folder: Folder = None) -> None:
+    """Show what is kept: of which backbone, how much, and when it was last used."""
+    from dualcoop.cache import contents
+
+    place = cache_folder(folder)
+    found = contents(place)
+    if found:
+        Console().print(_table(found))
+    size = sum(each.size for each in found)
+    say(f"{place}: {storage(size)} in {count(sum(each.shards for each in found), 'shard')}")
+
+
+@cache.command()
+def check(
+    folder: Folder = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Keep what is whole of damaged shards, and remove the rest.")
+    ] = False,
+) -> None:
+    """Compare every checksum. Damaged features are never used: they are encoded again when they are next needed."""
+    from dualcoop.cache import check as check_all
+
+    place = cache_folder(folder)
+    with progress_bar("checking", unit="shard") as update:
+        found = check_all(place, repair=repair, progress=update)
+    for damage in found:
+        usable = f"{damage.rows} views are whole, {damage.lost} not"
+        warn(f"{damage.path}: {damage.reason}; {'nothing of it can be used' if damage.lost is None else usable}.")
+    if not found:
+        say(f"{place}: everything is whole")
+    elif repair:
+        say(f"{count(len(found), 'damaged shard')} repaired; what was lost is encoded again when it is needed")
+    else:
+        say("--repair keeps what is whole and removes the rest")
+        raise typer.Exit(FAILED)
+
+
+@cache.command()
+def clear(
+    folder: Folder = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only features of this backbone: its name, or the beginning of its fingerprint.",
+            show_default=False,
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All features.")] = False,
+) -> None:
+    """Remove region features. Runs that read from them go on, except on Windows, where such files stay."""
+    from dualcoop.cache import clear as remove
+
+    if everything == (backbone is not None):
+        raise ConfigError("say what to remove: --backbone NAME, or --all.")
+    place = cache_folder(folder)
+    removed = remove(place, backbone)
+    if not removed:
+        whose = "" if backbone is None else f" of {backbone}; `dualcoop cache list` names the backbones"
+        say(f"{place}: there are no features{whose}")
+    else:
+        say(f"{storage(removed)} removed from {place}")
+
+
+def _table(found: "Sequence[Contents]") -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("backbone", "input", "regions", "computed, kept"):
+        table.add_column(name)
+    for name in ("views of images", "shards", "size", "last used"):
+        table.add_column(name, justify="right")
+    for each in found:
+        encoding = each.encoding
+        if encoding is None:
+            what = [each.folder.name, "?", "?", "damaged"]
+        else:
+            what = [
+                encoding.backbone,
+                f"{encoding.image_size} px",
+                f"{encoding.regions} x {encoding.dimensions}",
+                f"{encoding.precision}, {encoding.stored}",
+            ]
+        table.add_row(*what, f"{each.rows:,}", f"{each.shards:,}", storage(each.size), _ago(each.used))
+    return table
+
+
+def _ago(used: float | None) -> str:
+    if used is None:
+        return "-"
+    seconds = max(time.time() - used, 0)
+    if seconds < 60:
+        return "just now"
+    return f"{seconds / 86400:.0f} days ago" if seconds > 2 * 86400 else f"{duration(seconds)} ago"

@@ -1,0 +1,1 @@
+"""The kinds of data sets that can be loaded, one a file."""

@@ -1,0 +1,208 @@
+"""COCO's instance annotations: a folder in the layout of 2014 or 2017, or one json file."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dualcoop.data.assembly import RawDataset, RawPart
+from dualcoop.data.formats.table_columns import Unlisted
+from dualcoop.data.problems import ProblemLog, counted, quoted_list
+from dualcoop.errors import DataError
+
+FILE_NAME = re.compile(r"instances_(train|val|test)(\d{4})\.json")
+PART_OF_SPLIT = {"train": "train", "val": "test", "test": "test"}
+TRIED_NAMES = 50
+
+
+@dataclass
+class _Instances:
+    path: Path
+    images: list[dict[str, Any]]
+    annotations: list[tuple[Any, Any, Any]]
+    categories: list[tuple[int, str]]
+
+
+def is_coco_folder(folder: Path) -> bool:
+    """Whether the folder has annotations in COCO's layout."""
+    return any(_annotation_files(folder))
+
+
+def load_coco(
+    path: Path, images: Path | None, log: ProblemLog, *, year: int | None = None, unlisted: Unlisted = "auto"
+) -> RawDataset:
+    """Read COCO annotations: the train part is for training, the val part for testing.
+
+    A class is present when the image has an annotation of it (crowds count) and absent otherwise, since COCO
+    labels its 80 classes exhaustively; `unlisted="unknown"` takes it for unknown instead. Classes come in the
+    order of their category ids. Images without any annotation are dropped, as published.
+
+    Args:
+        path: folder with annotations/instances_{train,val}{2014,2017}.json, or one such json file. A file
+            whose name does not say its part is for training.
+        images: folder of the images, or of the folders train2014, val2014, ...; found beside the annotations
+            when None.
+        log: takes annotations and images that cannot be used.
+        year: which year's files, for a folder that has those of several.
+        unlisted: see above; "auto" is "absent".
+
+    Raises:
+        DataError: when the files are missing, broken, or disagree about the categories.
+    """
+    files = _choose_files(path, year) if path.is_dir() else [path]
+    contents = [_read_instances(file) for file in files]
+    categories = contents[0].categories
+    for content in contents[1:]:
+        if content.categories != categories:
+            raise DataError(
+                f"{content.path}: its categories are not those of {contents[0].path}. Use files of one data set."
+            )
+    classes = tuple(name for _, name in categories)
+    column = {category: index for index, (category, _) in enumerate(categories)}
+    parts = []
+    dropped = 0
+    for content in contents:
+        part = _part(content, column, images, path, log)
+        annotated = (part.labels > 0).any(axis=1)
+        dropped += int((~annotated).sum())
+        if unlisted != "unknown":
+            part.labels[part.labels == 0] = -1
+        keep = np.flatnonzero(annotated)
+        part.rows = [part.rows[index] for index in keep]
+        part.names = [part.names[index] for index in keep]
+        part.labels = part.labels[keep]
+        parts.append(part)
+    if not any(part.names for part in parts):
+        raise DataError(f"{path}: no image has an annotation. Check that these are instance annotations.")
+    notes = [f"left out {counted(dropped, 'image')} without any annotation"] if dropped else []
+    return RawDataset(classes, parts, notes)
+
+
+def _annotation_files(folder: Path) -> dict[tuple[int, str], Path]:
+    """Files by (year, part), in the folder or in its subfolder `annotations`."""
+    found: dict[tuple[int, str], Path] = {}
+    for place in (folder, folder / "annotations"):
+        for file in sorted(place.glob("instances_*.json")):
+            match = FILE_NAME.fullmatch(file.name)
+            if match:
+                found[int(match[2]), match[1]] = file
+    return found
+
+
+def _choose_files(folder: Path, year: int | None) -> list[Path]:
+    found = _annotation_files(folder)
+    years = sorted({found_year for found_year, _ in found})
+    if year is None and len(years) > 1:
+        raise DataError(
+            f"{folder}: it has annotations of {' and '.join(map(str, years))}. Pass year={years[0]} or "
+            "the path of one json file."
+        )
+    chosen = years[0] if year is None and years else year
+    # 2014 and 2017 have no public labels for the test images; a file by that name is a set of one's own.
+    parts = [part for part in ("train", "test", "val") if (chosen, part) in found]
+    if not parts:
+        raise DataError(
+            f"{folder}: there is no annotations/instances_train{chosen or 2014}.json. "
+            + (f"There are annotations of {', '.join(map(str, years))}." if years else "Check the folder.")
+        )
+    if {"test", "val"} <= set(parts):
+        parts.remove("test")
+    assert chosen is not None
+    return [found[chosen, part] for part in parts]
+
+
+def _slim(record: dict[str, Any]) -> Any:
+    """Keep three fields of an annotation: segmentations make up nearly all of a file's size."""
+    if "image_id" in record and "category_id" in record:
+        return (record["image_id"], record["category_id"], record.get("id"))
+    return record
+
+
+def _read_instances(path: Path) -> _Instances:
+    try:
+        content = json.loads(path.read_bytes(), object_hook=_slim)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: this is no readable JSON ({error}). Download it again.") from error
+    if isinstance(content, list):
+        raise DataError(
+            f"{path}: this is a JSON list, not COCO's format. Save a table of records as .jsonl, one a line."
+        )
+    missing = [key for key in ("images", "annotations", "categories") if not isinstance(_get(content, key), list)]
+    if missing:
+        raise DataError(f"{path}: lists are missing: {quoted_list(missing)}. Expected COCO's instance annotations.")
+    try:
+        categories = sorted((int(record["id"]), str(record["name"]).strip()) for record in content["categories"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path}: a category lacks its id or its name. Expected COCO's instance annotations."
+        ) from error
+    for values, what in (
+        ([ident for ident, _ in categories], "id"),
+        ([name for _, name in categories], "name"),
+    ):
+        if len(set(values)) < len(values):
+            raise DataError(f"{path}: two categories have the same {what}. Give each its own.")
+    if not categories:
+        raise DataError(f"{path}: the list of categories is empty. Expected COCO's instance annotations.")
+    return _Instances(path, content["images"], content["annotations"], categories)
+
+
+def _get(content: Any, key: str) -> Any:
+    return content.get(key) if isinstance(content, dict) else None
+
+
+def _part(content: _Instances, column: dict[int, int], images: Path | None, path: Path, log: ProblemLog) -> RawPart:
+    match = FILE_NAME.fullmatch(content.path.name)
+    split = PART_OF_SPLIT[match[1]] if match else "train"
+    rows: list[int | None] = []
+    names: list[str] = []
+    position: dict[Any, int] = {}
+    for image in content.images:
+        ident, name = _get(image, "id"), _get(image, "file_name")
+        row = ident if isinstance(ident, int) else None
+        if ident is None or not isinstance(name, str) or not name:
+            log.report(content.path, row, None, "an image lacks its id or its file_name", "Add it")
+        elif ident in position:
+            log.report(content.path, row, name, "the image's id is used twice", "Give each image its own id")
+        else:
+            position[ident] = len(names)
+            rows.append(row)
+            names.append(name)
+    labels = np.zeros((len(names), len(column)), dtype=np.int8)
+    for record in content.annotations:
+        if not isinstance(record, tuple):
+            row = _get(record, "id")
+            log.report(content.path, row, None, "an annotation lacks its image_id or category_id", "Add it")
+            continue
+        image_id, category, row = record
+        if image_id not in position:
+            reason, remedy = (
+                f"an annotation is about image {image_id!r}, which is not listed",
+                "List the image",
+            )
+            log.report(content.path, row, None, reason, remedy)
+        elif category not in column:
+            reason, remedy = (
+                f"an annotation has category {category!r}, which is not listed",
+                "List the category",
+            )
+            log.report(content.path, row, names[position[image_id]], reason, remedy)
+        else:
+            labels[position[image_id], column[category]] = 1
+    folder = _image_folder(content.path, match[1] + match[2] if match else "", images, path, names)
+    return RawPart(split, str(content.path), rows, names, folder, labels)
+
+
+def _image_folder(file: Path, part: str, images: Path | None, path: Path, names: Sequence[str]) -> Path:
+    """The first likely folder that has one of the first images."""
+    bases = [images] if images is not None else [path if path.is_dir() else file.parent, file.parent.parent]
+    candidates = [place for base in bases for place in (base / part, base / "images" / part, base / "images", base)]
+    candidates = [place for place in dict.fromkeys(candidates) if place.is_dir()]
+    for place in candidates:
+        if any((place / name).is_file() for name in names[:TRIED_NAMES]):
+            return place
+    return candidates[0]

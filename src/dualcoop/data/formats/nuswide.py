@@ -1,0 +1,224 @@
+"""NUS-WIDE: the published text files, or label matrices in .npy files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dualcoop.data.assembly import RawDataset, RawPart
+from dualcoop.data.formats.table_columns import Meaning, Unlisted
+from dualcoop.data.labels import LabelMatrix
+from dualcoop.data.problems import quoted_list
+from dualcoop.data.splits import seen_unseen_split
+from dualcoop.errors import ConfigError, DataError
+
+Vocabulary = Literal["concepts", "tags", "all"]
+VOCABULARIES = ("concepts", "tags", "all")
+PARTS = {"train": "Train", "test": "Test"}
+CONCEPT_FILES = ("ConceptsList/Concepts81.txt", "Concepts81.txt")
+LABEL_FOLDERS = ("Groundtruth/TrainTestLabels", "TrainTestLabels", "Groundtruth")
+TAG_FOLDERS = ("NUS_WID_Tags", "Tags", ".")
+IMAGE_FOLDERS = ("Flickr", "images", "Images", "image")
+CLASS_FILES = ("classes.txt", "class_names.txt", "all_labels.txt", *CONCEPT_FILES)
+BLANKS = b" \t\r\n"
+NPY_PARTS = ("train", "valid", "val", "test")
+
+
+def is_nuswide_folder(folder: Path) -> bool:
+    """Whether the folder has NUS-WIDE's image lists, or pairs of .npy matrices and image names."""
+    return (folder / "ImageList").is_dir() or bool(_matrix_files(folder))
+
+
+def load_nuswide(
+    path: Path,
+    images: Path | None,
+    *,
+    vocabulary: Vocabulary = "concepts",
+    unlisted: Unlisted = "auto",
+    minus_one: Meaning | None = None,
+    zero: Meaning = "absent",
+) -> RawDataset:
+    """Read NUS-WIDE.
+
+    Text files: ImageList/{Train,Test}Imagelist.txt; the 81 concepts from ConceptsList/Concepts81.txt and
+    Groundtruth/TrainTestLabels/Labels_*_{Train,Test}.txt; the tags from NUS_WID_Tags/TagList1k.txt and
+    {Train,Test}_Tags1k.dat, of which the 925 are used that are no concepts (the seen classes of the zero-shot
+    split).
+
+    Matrices: {train,valid,val,test}_labels.npy (images, classes) and {...}_images.npy or .txt, with or
+    without "formatted_" before them, and the class names, one a line, in classes.txt, class_names.txt,
+    all_labels.txt or Concepts81.txt. Without a test matrix, val is for testing.
+
+    Args:
+        path: folder of the files.
+        images: folder of the images; the subfolder Flickr or images when None.
+        vocabulary: "concepts" (81, human labels), "tags" (925, Flickr users' tags) or "all" (925 + 81), for
+            the text files; matrices have the columns that they have.
+        unlisted: a tag that a user did not give is absent ("auto", "absent") or unknown ("unknown").
+        minus_one, zero: what -1 and 0 mean in a matrix.
+
+    Raises:
+        DataError: when a file is missing or its size does not fit the others.
+        ConfigError: for another vocabulary.
+    """
+    if vocabulary not in VOCABULARIES:
+        raise ConfigError(f"vocabulary is {vocabulary!r}, expected one of {', '.join(VOCABULARIES)}.")
+    folder = images or next((path / name for name in IMAGE_FOLDERS if (path / name).is_dir()), path)
+    matrices = _matrix_files(path)
+    if matrices and not (path / "ImageList").is_dir():
+        return _load_matrices(path, folder, matrices, minus_one, zero)
+    classes: tuple[str, ...] = ()
+    concepts: list[str] = []
+    tags: list[str] = []
+    if vocabulary in ("tags", "all"):
+        tags = list(seen_unseen_split("nuswide-925-81").seen)
+        classes += tuple(tags)
+    if vocabulary in ("concepts", "all"):
+        concepts = _lines(_find(path, CONCEPT_FILES))
+        classes += tuple(concepts)
+    parts = []
+    for split, word in PARTS.items():
+        file = path / "ImageList" / f"{word}Imagelist.txt"
+        # The lists were written on Windows: actor\0001_2124494179.jpg
+        names = [line.replace("\\", "/") for line in _lines(file)]
+        blocks = []
+        if tags:
+            blocks.append(_read_tags(path, word, tags, len(names), unlisted))
+        if concepts:
+            blocks.append(_read_concepts(path, word, concepts, len(names)))
+        rows: list[int | None] = list(range(1, len(names) + 1))
+        parts.append(RawPart(split, str(file), rows, names, folder, np.concatenate(blocks, axis=1)))
+    notes = ["a tag that was not given counts as absent"] if tags and unlisted != "unknown" else []
+    return RawDataset(classes, parts, notes)
+
+
+def _find(root: Path, names: Sequence[str]) -> Path:
+    found = next((root / name for name in names if (root / name).is_file()), None)
+    if found is None:
+        raise DataError(f"{root / names[0]}: the file is missing (also looked for {quoted_list(names[1:])}). Add it.")
+    return found
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():
+        raise DataError(f"{file}: the file is missing. Add it from the published archive.")
+    try:
+        text = file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: the file is not UTF-8 ({error}). Save it as UTF-8.") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{file}: the file is empty. Extract it again from the published archive.")
+    return lines
+
+
+def _read_concepts(root: Path, word: str, concepts: Sequence[str], count: int) -> LabelMatrix:
+    """Labels of the concepts, int8 (count, concepts), +1 and -1."""
+    labels = np.empty((count, len(concepts)), dtype=np.int8)
+    for column, name in enumerate(concepts):
+        file = _find(root, [f"{folder}/Labels_{name}_{word}.txt" for folder in LABEL_FOLDERS])
+        labels[:, column] = _binary_values(file, count, 1)[:, 0]
+    return np.where(labels > 0, np.int8(1), np.int8(-1))
+
+
+def _read_tags(root: Path, word: str, tags: Sequence[str], count: int, unlisted: Unlisted) -> LabelMatrix:
+    """Labels of the chosen tags, int8 (count, tags)."""
+    all_tags = _lines(_find(root, [f"{folder}/TagList1k.txt" for folder in TAG_FOLDERS]))
+    position = {name: index for index, name in enumerate(all_tags)}
+    missing = [name for name in tags if name not in position]
+    if missing:
+        raise DataError(f"{root}: TagList1k.txt lacks the tags {quoted_list(missing)}. Use the published list.")
+    file = _find(root, [f"{folder}/{word}_Tags1k.dat" for folder in TAG_FOLDERS])
+    given = _binary_values(file, count, len(all_tags))[:, [position[name] for name in tags]]
+    return np.where(given > 0, np.int8(1), np.int8(0 if unlisted == "unknown" else -1))
+
+
+def _binary_values(file: Path, rows: int, columns: int) -> npt.NDArray[np.uint8]:
+    """A text matrix of 0 and 1, uint8 (rows, columns); the 323 MB of tags in a second rather than minutes.
+
+    Raises:
+        DataError: when it holds anything else, or another number of values.
+    """
+    content = file.read_bytes()
+    digits = content.translate(None, BLANKS)
+    others = digits.translate(None, b"01")
+    if others:
+        position = content.index(others[:1])
+        row = content.count(b"\n", 0, position) + 1
+        raise DataError(f"{file}, row {row}: found {chr(others[0])!r}, expected 0 and 1. Extract the file again.")
+    if len(digits) != rows * columns:
+        raise DataError(
+            f"{file}: it holds {len(digits)} values, expected {rows} images x {columns} = {rows * columns}. "
+            "Use image lists and labels of the same release."
+        )
+    return (np.frombuffer(digits, dtype=np.uint8) - ord("0")).reshape(rows, columns)
+
+
+def _matrix_files(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """(matrix, image names) by the part in their names."""
+    found: dict[str, tuple[Path, Path]] = {}
+    for part in NPY_PARTS:
+        for prefix in ("", "formatted_"):
+            matrix = folder / f"{prefix}{part}_labels.npy"
+            names = [folder / f"{prefix}{part}_images{suffix}" for suffix in (".npy", ".txt")]
+            present = next((file for file in names if file.is_file()), None)
+            if matrix.is_file() and present is not None:
+                found.setdefault(part, (matrix, present))
+    return found
+
+
+def _load_matrices(
+    root: Path, folder: Path, files: dict[str, tuple[Path, Path]], minus_one: Meaning | None, zero: Meaning
+) -> RawDataset:
+    classes = tuple(_lines(_find(root, CLASS_FILES)))
+    split_of = {
+        "train": "train",
+        "valid": "valid",
+        "val": "valid" if "test" in files else "test",
+        "test": "test",
+    }
+    parts = []
+    for part, (matrix_file, names_file) in files.items():
+        values = _load_npy(matrix_file)
+        names = (
+            _lines(names_file) if names_file.suffix == ".txt" else [str(name).strip() for name in _load_npy(names_file)]
+        )
+        if values.shape != (len(names), len(classes)):
+            raise DataError(
+                f"{matrix_file}: the matrix is {values.shape}, expected ({len(names)}, {len(classes)}): one "
+                f"row for each name in {names_file.name} and one column for each class. Use files that "
+                "belong together."
+            )
+        wrong = ~np.isin(values, (-1, 0, 1))
+        if wrong.any():
+            row, column = (int(index) for index in np.argwhere(wrong)[0])
+            raise DataError(
+                f"{matrix_file}, row {row + 1}: {classes[column]!r} is {values[row, column]}. Use 1, 0 and -1."
+            )
+        if minus_one is None and (values == -1).any():
+            row = int((values == -1).any(axis=1).argmax())
+            raise DataError(
+                f"{matrix_file}, row {row + 1}: the matrix holds -1, which means absent in some data sets "
+                "and unknown in others. Pass minus_one='absent' or minus_one='unknown' (and zero='unknown' "
+                "where 0 is)."
+            )
+        labels = np.zeros(values.shape, dtype=np.int8)
+        labels[values == 1] = 1
+        labels[values == 0] = -1 if zero == "absent" else 0
+        labels[values == -1] = -1 if minus_one == "absent" else 0
+        rows: list[int | None] = list(range(1, len(names) + 1))
+        names = [name.replace("\\", "/") for name in names]
+        parts.append(RawPart(split_of[part], str(matrix_file), rows, names, folder, labels))
+    return RawDataset(classes, parts, [])
+
+
+def _load_npy(file: Path) -> npt.NDArray[np.generic]:
+    try:
+        return np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(
+            f"{file}: it cannot be read without pickle ({error}). Save it as a plain array: "
+            "np.save(name, np.asarray(values)), names as str, labels as int8."
+        ) from error

@@ -1,0 +1,157 @@
+"""Pascal VOC 2007 and 2012: JPEGImages, Annotations and ImageSets/Main."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from dualcoop.data.assembly import RawDataset, RawPart
+from dualcoop.data.formats.table_columns import Unlisted
+from dualcoop.data.problems import ProblemLog, counted
+from dualcoop.errors import DataError
+
+
+@dataclass
+class _Objects:
+    present: set[str] = field(default_factory=set)
+    difficult: set[str] = field(default_factory=set)
+    filename: str | None = None
+
+
+def is_voc_folder(folder: Path) -> bool:
+    """Whether the folder is a VOC data set, or a VOCdevkit that holds some."""
+    return bool(_roots(folder))
+
+
+def load_voc(
+    path: Path, images: Path | None, log: ProblemLog, *, year: int | None = None, unlisted: Unlisted = "auto"
+) -> RawDataset:
+    """Read a VOC folder: trainval is for training, test for testing.
+
+    Without labels for the test part (VOC 2012 keeps them private) train is for training and val for testing.
+    Objects marked difficult do not count: an image whose only dog is difficult has no dog, its label is
+    absent. The classes are the names found in the annotations, in alphabetical order, which is VOC's own.
+
+    Args:
+        path: VOC2007, VOC2012, or the VOCdevkit above them.
+        images: folder of the images; JPEGImages when None.
+        log: takes images without readable annotation.
+        year: which data set, for a VOCdevkit that holds several.
+        unlisted: a class without an object is absent ("auto", "absent") or unknown ("unknown").
+
+    Raises:
+        DataError: when lists or annotations are missing as a whole.
+    """
+    root = _choose_root(path, year)
+    parts, notes = _image_lists(root)
+    annotations: dict[str, list[tuple[int, str, _Objects]]] = {}
+    for split, file in parts:
+        annotations[split] = _read_part(root, file, log)
+    objects = [entry for part in annotations.values() for _, _, entry in part]
+    classes = tuple(sorted(set().union(*(entry.present | entry.difficult for entry in objects))))
+    if not classes:
+        raise DataError(f"{root / 'Annotations'}: no annotation names an object. Check the folder.")
+    only_difficult = sum(bool(entry.difficult - entry.present) for entry in objects)
+    if only_difficult:
+        notes.append(
+            f"objects marked difficult do not count: {counted(only_difficult, 'image')} with a class that "
+            "has no other object there, which is absent"
+        )
+    column = {name: index for index, name in enumerate(classes)}
+    raw = []
+    for split, file in parts:
+        entries = annotations[split]
+        labels = np.zeros((len(entries), len(classes)), dtype=np.int8)
+        for index, (_, _, entry) in enumerate(entries):
+            labels[index, [column[name] for name in entry.difficult]] = -1
+            if unlisted != "unknown":
+                labels[index] = -1
+            labels[index, [column[name] for name in entry.present]] = 1
+        folder = images or root / "JPEGImages"
+        names = [_image_name(folder, ident, entry) for _, ident, entry in entries]
+        raw.append(RawPart(split, str(file), [row for row, _, _ in entries], names, folder, labels))
+    return RawDataset(classes, raw, notes)
+
+
+def _roots(folder: Path) -> list[Path]:
+    places = [folder, *sorted(folder.glob("VOC[0-9]*")), *sorted(folder.glob("VOCdevkit/VOC[0-9]*"))]
+    return [place for place in places if (place / "ImageSets" / "Main").is_dir()]
+
+
+def _choose_root(path: Path, year: int | None) -> Path:
+    roots = _roots(path)
+    if year is not None:
+        roots = [root for root in roots if root.name == f"VOC{year}"] or (roots if roots == [path] else [])
+    if not roots:
+        wanted = "" if year is None else f" of {year}"
+        raise DataError(f"{path}: there is no VOC data set{wanted} with ImageSets/Main in it. Check the folder.")
+    if len(roots) > 1:
+        names = ", ".join(root.name for root in roots)
+        raise DataError(f"{path}: it holds {names}. Pass year=, or the path of one of them.")
+    return roots[0]
+
+
+def _image_lists(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Lists of images by part, and a note where they are not the usual ones."""
+    lists = {name: root / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val", "trainval", "test")}
+    if _has_annotations(root, lists["test"]) and lists["trainval"].is_file():
+        return [("train", lists["trainval"]), ("test", lists["test"])], []
+    if lists["train"].is_file() and lists["val"].is_file():
+        note = "the test part has no labels here: trained on train, tested on val"
+        return [("train", lists["train"]), ("test", lists["val"])], [note]
+    if lists["trainval"].is_file():
+        return [("train", lists["trainval"])], ["the test part has no labels here"]
+    if lists["train"].is_file():
+        return [("train", lists["train"])], []
+    raise DataError(f"{lists['trainval'].parent}: there is no trainval.txt and no train.txt. Check the folder.")
+
+
+def _has_annotations(root: Path, file: Path) -> bool:
+    """Whether a list exists and any of its images has an annotation."""
+    if not file.is_file():
+        return False
+    return any((root / "Annotations" / f"{ident}.xml").is_file() for _, ident in _identifiers(file))
+
+
+def _identifiers(file: Path) -> list[tuple[int, str]]:
+    lines = file.read_text("utf-8", errors="replace").splitlines()
+    return [(row, line.split()[0]) for row, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _read_part(root: Path, file: Path, log: ProblemLog) -> list[tuple[int, str, _Objects]]:
+    entries = []
+    for row, ident in _identifiers(file):
+        annotation = root / "Annotations" / f"{ident}.xml"
+        try:
+            entries.append((row, ident, _read_objects(annotation)))
+        except FileNotFoundError:
+            reason, remedy = f"its annotation {annotation} is missing", "Extract the annotations again"
+            log.report(file, row, ident, reason, remedy)
+        except (OSError, ValueError, ElementTree.ParseError) as error:
+            reason, remedy = (
+                f"its annotation {annotation} cannot be read ({error})",
+                "Extract the annotations again",
+            )
+            log.report(file, row, ident, reason, remedy)
+    return entries
+
+
+def _read_objects(file: Path) -> _Objects:
+    tree = ElementTree.parse(file).getroot()
+    objects = _Objects(filename=tree.findtext("filename"))
+    for element in tree.iterfind("object"):
+        name = (element.findtext("name") or "").strip()
+        if not name:
+            raise ValueError("an object has no name")
+        difficult = (element.findtext("difficult") or "0").strip() == "1"
+        (objects.difficult if difficult else objects.present).add(name)
+    return objects
+
+
+def _image_name(folder: Path, ident: str, entry: _Objects) -> str:
+    name = f"{ident}.jpg"
+    # Data sets made in VOC's format keep other formats too; their annotation names the file.
+    if entry.filename and entry.filename != name and not (folder / name).is_file():
+        return entry.filename
+    return name

@@ -1,0 +1,1 @@
+"""Region features of frozen images: encoded once, stored, scored, evaluated."""

@@ -1,0 +1,154 @@
+"""Augmentations of training images; what comes out fits the square that images are squashed to."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+Transform = Callable[[Image.Image], Tensor]
+
+# Milder than in training from scratch: a label of the whole image has to stay true of most of it.
+CROP_AREA = (0.5, 1.0)
+CROP_PROPORTIONS = (3 / 4, 4 / 3)
+
+
+class Cutout:
+    """Fill a square at a random place with a random colour; it may stick out of the image.
+
+    Args:
+        share: side of the square over the shorter side of the image.
+    """
+
+    def __init__(self, share: float = 0.5) -> None:
+        self.share = share
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """A copy of the RGB image with the square filled."""
+        width, height = image.size
+        half = max(1, int(self.share * min(width, height)) // 2)
+        x, y = int(torch.randint(width, ())), int(torch.randint(height, ()))
+        red, green, blue = torch.randint(256, (3,)).tolist()
+        copy = image.copy()
+        box = (max(0, x - half), max(0, y - half), min(width, x + half), min(height, y + half))
+        copy.paste((red, green, blue), box)
+        return copy
+
+
+class Crop:
+    """Squash a random box of an image to a square, as the whole image would be.
+
+    The box covers CROP_AREA of the image, and its width over its height is the image's times
+    CROP_PROPORTIONS, so that its content is stretched by no more than that beside the squashed image's.
+    From the image itself, not the squashed one, whose pixels would be spread over more than they hold.
+
+    Args:
+        image_size: S, pixels.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        self.image_size = image_size
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """(S, S) of an RGB image."""
+        narrowest, widest = (image.width / image.height * share for share in CROP_PROPORTIONS)
+        crop = v2.RandomResizedCrop(
+            (self.image_size, self.image_size),
+            scale=CROP_AREA,
+            ratio=(narrowest, widest),
+            interpolation=v2.InterpolationMode.BICUBIC,
+            antialias=True,
+        )
+        return crop(image)
+
+
+def augmented(preprocess: Transform, augmentation: str, image_size: int, *, alone: bool = False) -> Transform:
+    """`preprocess` with an augmentation before it.
+
+    Args:
+        preprocess: the backbone's own, image to (3, S, S).
+        augmentation: "none", "flip", "crop" (see `Crop`; then mirrored with probability 1/2), or "published" (Cutout
+            of half the side, then RandAugment).
+        image_size: S, pixels; the published augmentation sees the squashed image.
+        alone: no plain view stands beside this one, so "flip" mirrors every second image at random, where
+            it otherwise mirrors all of them.
+
+    Random numbers come from torch's global generator; see `RandomNumbers`.
+    """
+    if augmentation == "none":
+        return preprocess
+    if augmentation == "flip":
+        mirror = v2.RandomHorizontalFlip() if alone else functional.horizontal_flip
+        return lambda image: preprocess(mirror(image))
+    steps: list[Callable[[Image.Image], Image.Image]]
+    if augmentation == "crop":
+        steps = [Crop(image_size), v2.RandomHorizontalFlip()]
+    else:
+        squash = v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC)
+        steps = [squash, Cutout(), v2.RandAugment()]
+    chain = v2.Compose(steps)
+    return lambda image: preprocess(chain(image))
+
+
+class RandomNumbers:
+    """A stream of random numbers for transforms that know only torch's global generator.
+
+    Args:
+        entropy: whole numbers that seed the stream.
+    """
+
+    def __init__(self, *entropy: int) -> None:
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        self._state = torch.Generator().manual_seed(seed).get_state()
+
+    @contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Inside, the global generator goes on with this stream; outside, nothing has changed."""
+        outside = torch.get_rng_state()
+        torch.set_rng_state(self._state)
+        try:
+            yield
+        finally:
+            self._state = torch.get_rng_state()
+            torch.set_rng_state(outside)
+
+
+class Views:
+    """Views of an image: the first is plain, the others are augmented.
+
+    A view depends on the image's pixels, the seed and its number alone, not on what other images there are.
+
+    Args:
+        preprocess: the backbone's own, image to (3, S, S).
+        augmentation: see `augmented`.
+        image_size: S, pixels.
+        seed: of the random ones.
+    """
+
+    def __init__(self, preprocess: Transform, augmentation: str, image_size: int, seed: int) -> None:
+        self._plain = preprocess
+        self._other = augmented(preprocess, augmentation, image_size)
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def name(self, view: int) -> str:
+        """What is done to an image in a view, in words that differ where the result does."""
+        if view == 0 or self._augmentation == "none":
+            return "plain"
+        return "flip" if self._augmentation == "flip" else f"{self._augmentation}, seed {self._seed}, view {view}"
+
+    def pixels(self, image: Image.Image, views: Sequence[int]) -> Tensor:
+        """Some views of an RGB image, (v, 3, S, S)."""
+        content = hashlib.sha256(image.tobytes()).digest() if any(views) else b""
+        return torch.stack([self._view(image, view, content) for view in views])
+
+    def _view(self, image: Image.Image, view: int, content: bytes) -> Tensor:
+        if view == 0:
+            return self._plain(image)
+        with RandomNumbers(self._seed, view, int.from_bytes(content[:16], "little")).drawn():
+            return self._other(image)

@@ -1,0 +1,213 @@
+"""Where region features lie that are encoded once: in the cache, in memory, or in a memory-mapped file."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from dualcoop.cache import (
+    Encoding,
+    FeatureCache,
+    FeatureStore,
+    QuantisedRegions,
+    Regions,
+    Shard,
+    content_digests,
+    view_key,
+)
+from dualcoop.data.problems import DataWarning
+from dualcoop.errors import DataError
+from dualcoop.network import DualCoOpNetwork
+
+Block: TypeAlias = Regions | Shard
+"""Regions (n, R, D) to be read by index. A shard that is held so is safe from eviction."""
+
+# Above this many bytes the features lie in a memory-mapped file instead of memory.
+MEMORY_BYTES = 2**31
+# To be raised when images are decoded or preprocessed to other pixels than before, so that features in caches
+# that were written before are not taken for features of today.
+PIXELS = 1
+
+
+def region_shape(model: DualCoOpNetwork) -> tuple[int, int]:
+    """R and D of what the model encodes."""
+    rows, columns = model.backbone.grid_size(model.image_size)
+    return (1 if model.aggregation == "attention" else rows * columns + 1), model.backbone.embed_dim
+
+
+def encoding_of(model: DualCoOpNetwork, precision: str, stored: str) -> Encoding:
+    """What the model's features depend on besides the image.
+
+    Args:
+        model: its image tower as it is now.
+        precision: in which it computes, "float32" or "bfloat16".
+        stored: "float16" or "int8".
+    """
+    regions, dimensions = region_shape(model)
+    return Encoding(
+        backbone=model.backbone.name,
+        fingerprint=model.backbone.fingerprint(),
+        pooling="attention" if model.aggregation == "attention" else "regions",
+        image_size=model.image_size,
+        precision=precision,
+        pixels=PIXELS,
+        regions=regions,
+        dimensions=dimensions,
+        stored=stored,
+    )
+
+
+class Keeper:
+    """Takes in the features of N images in V views, all that the cache does not have already.
+
+    Args:
+        model: that encodes them.
+        paths: of the images.
+        views: names of the views.
+        precision: in which the image tower computes.
+        stored: "float16", or "int8" with a scale for each region.
+        cache: None keeps the features for this run alone.
+        folder: for a memory-mapped file where there is no cache, or no room in it; None takes the system's temporary
+            folder.
+
+    Attributes:
+        missing: (N, V), bool, what is to be encoded.
+
+    Raises:
+        DataError: when there is no room for the features.
+    """
+
+    def __init__(
+        self,
+        model: DualCoOpNetwork,
+        paths: Sequence[Path],
+        views: Sequence[str],
+        *,
+        precision: str,
+        stored: str,
+        cache: FeatureCache | None,
+        folder: Path | None,
+    ) -> None:
+        self._stored = stored
+        self._store: FeatureStore | None = None
+        self._keys: list[bytes] = []
+        self._blocks: list[Block] = []
+        self._block = np.full((len(paths), len(views)), -1)
+        self._row = np.zeros((len(paths), len(views)), dtype=int)
+        if cache is not None:
+            self._store = cache.store(encoding_of(model, precision, stored))
+            self._keys = [view_key(content, view) for content in content_digests(paths) for view in views]
+            self._locate()
+        self.missing = self._block < 0
+        count = int(self.missing.sum())
+        if cache is not None and self._store is not None:
+            size = count * self._store.layout.bytes_per_row
+            if not cache.make_room(size):
+                warnings.warn(
+                    f"the features of these images take {size / 2**30:.1f} GiB, for which {cache.folder} has no room "
+                    f"within cache_size={cache.size:g} GiB and the free space of the disk: they are encoded for this "
+                    "run alone",
+                    DataWarning,
+                    stacklevel=2,
+                )
+                self._store = None
+        if self._store is None:
+            self._row[self.missing] = np.arange(count)
+            self._own = allocate((count, *region_shape(model)), stored, folder)
+
+    def _locate(self) -> None:
+        assert self._store is not None
+        located = self._store.lookup(self._keys)
+        self._blocks = [*located.shards]
+        self._block, self._row = located.shard.reshape(self._block.shape), located.row.reshape(self._row.shape)
+
+    def put(self, images: np.ndarray, views: Sequence[int], features: Tensor) -> None:
+        """Take in features (i, v, R, D) of the images at these indices in some views, all of which are missing.
+
+        Raises:
+            DataError: when the cache cannot be written to.
+        """
+        # int8 is made from full precision; rounding twice would lose more.
+        features = features.half() if self._stored == "float16" else features.float()
+        regions = features.flatten(0, 1).cpu().numpy()
+        if self._store is None:
+            self._own[self._row[images][:, views].ravel()] = regions
+            return
+        width = self._block.shape[1]
+        keys = [self._keys[image * width + view] for image in images.tolist() for view in views]
+        try:
+            self._store.append(keys, regions)
+        except OSError as error:
+            raise _unwritable(self._store, error) from error
+
+    def flush(self) -> None:
+        """Publish what was taken in, so that it stays whatever happens next.
+
+        Raises:
+            DataError: when the cache cannot be written to.
+        """
+        if self._store is not None:
+            try:
+                self._store.flush()
+            except OSError as error:
+                raise _unwritable(self._store, error) from error
+
+    def finish(self) -> tuple[list[Block], np.ndarray, np.ndarray]:
+        """Blocks of regions, and for each image and view which one it is in and in which row, (N, V) each.
+
+        What was never taken in is in block -1.
+        """
+        if self._store is not None:
+            self.flush()
+            self._locate()
+        else:
+            self._block[self.missing] = len(self._blocks)
+            self._blocks.append(self._own)
+        return self._blocks, self._block, self._row
+
+
+def allocate(shape: tuple[int, int, int], stored: str, folder: Path | None) -> Regions:
+    """Room for regions of this shape, in memory or, when they are large, in a file that goes with the process.
+
+    Args:
+        shape: n, R and D.
+        stored: "float16", or "int8" with a scale for each region.
+        folder: of the file, made if need be; None takes the system's temporary folder.
+
+    Raises:
+        DataError: when there is no room on the disk.
+    """
+    if stored == "int8":
+        return QuantisedRegions(_values(shape, np.dtype(np.int8), folder), np.zeros(shape[:2], np.float32))
+    return _values(shape, np.dtype(np.float16), folder)
+
+
+def _values(shape: tuple[int, int, int], dtype: np.dtype[Any], folder: Path | None) -> np.ndarray:
+    size = dtype.itemsize * int(np.prod(shape))
+    if size <= MEMORY_BYTES:
+        return np.empty(shape, dtype=dtype)
+    place = Path(tempfile.gettempdir()) if folder is None else folder
+    place.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(place).free
+    # The file is sparse: on a full disk, writing to its pages would kill the process without a word.
+    if size > free:
+        raise DataError(
+            f"the features of {shape[0]} views of images take {size / 2**30:.1f} GiB, and {place} has "
+            f"{free / 2**30:.1f} GiB free: make room, give an output_dir on a larger disk, a smaller "
+            "image_size or fewer views, or encode anew in every epoch with views=0"
+        )
+    # Unlinked at once, so that nothing is left behind however the run ends.
+    with tempfile.TemporaryFile(dir=place) as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
+def _unwritable(store: FeatureStore, error: OSError) -> DataError:
+    return DataError(
+        f"region features cannot be written to {store.folder} ({error.strerror or error}): make room, give another "
+        "cache folder, or go without"
+    )

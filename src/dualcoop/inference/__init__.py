@@ -1,0 +1,1 @@
+"""Images in any form, read batch by batch, and predictions for them."""

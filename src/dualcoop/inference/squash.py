@@ -1,0 +1,33 @@
+"""From an image of any shape to the square of pixels that image towers take; needs no torch."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+# A large JPEG is decoded at no less than this many times the input's side: several times faster, and the
+# resampling to the input size still averages over pixels.
+DRAFT_OVERSAMPLING = 2
+
+
+def squash(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint8]:
+    """Resize to a square without keeping the proportions.
+
+    Squashing keeps what lies near the borders, where labels of a multi-label image often are; the published
+    code does the same.
+
+    Args:
+        image: of any mode.
+        size: side of the square, pixels.
+        interpolation: one of INTERPOLATIONS.
+
+    Returns:
+        (size, size, 3), RGB.
+    """
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    return np.asarray(rgb.resize((size, size), INTERPOLATIONS[interpolation]), dtype=np.uint8)

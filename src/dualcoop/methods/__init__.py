@@ -1,0 +1,1 @@
+"""What turns region features into scores: DualCoOp, and what it is compared with."""

@@ -1,0 +1,274 @@
+"""Saved models: tensors in safetensors, everything else in JSON that a person can read, nothing pickled."""
+
+import copy
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from dualcoop.backbones.base import Backbone
+from dualcoop.backbones.loading.registry import place_backbone
+from dualcoop.errors import BackboneError, ConfigError, ModelError
+from dualcoop.prompts import TextFeatures
+from dualcoop.saving.card import model_card, shared_backbone_name
+from dualcoop.saving.config import CONFIG_FILE, SavedConfig, plain, read_config
+from dualcoop.version import __version__
+
+if TYPE_CHECKING:
+    from dualcoop.methods.dualcoop import DualCoOp
+
+TENSORS_FILE = "model.safetensors"
+TEXT_FILE = "text_features.safetensors"
+BACKBONE_FILE = "backbone.safetensors"
+CARD_FILE = "README.md"
+CLASSES_KEY = "classes_sha256"
+MADE_FROM_KEY = "made_from_sha256"
+
+
+def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: bool = False) -> None:
+    """Write a model into a folder, which is made if need be; other files there stay.
+
+    All files are written beside their places and moved into them when complete, config.json last. It holds
+    the hashes of the tensor files, so a folder caught between two versions is noticed and never misread. The same
+    model gives the same tensor files, byte for byte.
+
+    Args:
+        model: to save.
+        folder: where to.
+        shared: others get the files, so a backbone from a local checkpoint is named without its folders.
+
+    Raises:
+        ModelError: when the folder cannot be written, or the training record holds no JSON values.
+    """
+    folder = Path(folder)
+    contents = {TENSORS_FILE: _to_bytes(_own_tensors(model), {CLASSES_KEY: _classes_hash(model.classes)})}
+    if model.backbone_delta:
+        states = model.backbone.state_dict()
+        if missing := sorted(model.backbone_delta - states.keys()):
+            raise ModelError(f"backbone_delta names {missing[0]!r}, which {model.backbone.name} does not have")
+        contents[BACKBONE_FILE] = _to_bytes({name: states[name] for name in model.backbone_delta})
+    with torch.no_grad():
+        text = model.text_features()
+    constants = {name: value.float() for name, value in text._asdict().items() if value is not None}
+    config = SavedConfig(
+        classes=model.classes,
+        prompts=model.prompts.config,
+        aggregation=model.aggregation,
+        image_size=model.image_size,
+        spatial_scale=model.spatial_scale,
+        logit_scale=model.logit_scale,
+        logit_bias=model.logit_bias,
+        backbone_name=shared_backbone_name(model.backbone.name) if shared else model.backbone.name,
+        backbone_fingerprint=model.backbone_fingerprint(),
+        finetuned=bool(model.backbone_delta),
+        files=_hashes(contents),
+        training_record=plain(model.training_record),
+    )
+    text_contents = {TEXT_FILE: _to_bytes(constants, {MADE_FROM_KEY: _made_from(config)})}
+    config = replace(config, files=config.files | _hashes(text_contents))
+    contents |= text_contents
+    contents[CARD_FILE] = model_card(config).encode()
+    contents[CONFIG_FILE] = (json.dumps(config.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
+    try:
+        _write_together(folder, contents)
+        if not model.backbone_delta:
+            (folder / BACKBONE_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelError(f"{folder}: the model cannot be saved here ({error.strerror or error})") from error
+
+
+def load_model(
+    folder: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    aggregation: str | None = None,
+    image_size: int | None = None,
+    device: str | torch.device = "auto",
+    backbone: Backbone | None = None,
+) -> "DualCoOp":
+    """Read a model that `save_model` wrote.
+
+    Args:
+        folder: where it is.
+        classes: None, or the names that the caller relies on, which must be the model's own in its order.
+        aggregation: instead of the saved one.
+        image_size: instead of the saved one.
+        device: see `place_backbone`.
+        backbone: instead of loading the saved name; it must be the very same. If tensors of it were
+            fine-tuned with the model, a copy is taken and the caller's stays as it is.
+
+    Raises:
+        ModelError: when a file is missing or damaged, or belongs to another backbone or other classes.
+    """
+    from dualcoop.methods.dualcoop import DualCoOp
+
+    config = read_config(folder)
+    if classes is not None and tuple(classes) != config.classes:
+        raise ModelError(_other_classes(folder, config.classes, classes))
+    tensors, metadata = _read_tensors(folder, TENSORS_FILE, config)
+    if metadata.get(CLASSES_KEY) != _classes_hash(config.classes):
+        raise ModelError(
+            f"{folder / CONFIG_FILE}: the classes are not those that {TENSORS_FILE} was saved for; put the "
+            "original list back, or load the original model and use with_classes"
+        )
+    changed = _read_tensors(folder, BACKBONE_FILE, config)[0] if config.finetuned else {}
+    own_backbone = _matching_backbone(folder, config, device, backbone)
+    if changed:
+        if backbone is not None:
+            own_backbone = copy.deepcopy(own_backbone)
+        states = own_backbone.state_dict()
+        _copy_tensors(folder / BACKBONE_FILE, changed, {name: states[name] for name in changed if name in states})
+    # A scale that follows the image size follows it here too; one of the user's own stays.
+    own_scale = math.isclose(config.spatial_scale, own_backbone.spatial_scale_at(config.image_size))
+    try:
+        model = DualCoOp(
+            own_backbone,
+            config.classes,
+            config.prompts,
+            aggregation=config.aggregation if aggregation is None else aggregation,
+            image_size=config.image_size if image_size is None else image_size,
+            spatial_scale=None if own_scale else config.spatial_scale,
+            logit_scale=config.logit_scale,
+            logit_bias=config.logit_bias,
+        )
+    except (ConfigError, BackboneError) as error:
+        raise ModelError(f"{folder}: the saved model cannot be built: {error}") from error
+    _copy_tensors(folder / TENSORS_FILE, tensors, _own_tensors(model))
+    model.mark_finetuned(changed, config.backbone_fingerprint)
+    model.training_record = config.training_record
+    if TEXT_FILE in config.files:
+        _take_text_features(folder, config, model)
+    return model
+
+
+def _take_text_features(folder: Path, config: SavedConfig, model: "DualCoOp") -> None:
+    """Give the model the saved text features, unless its prompts were changed in config.json since."""
+    constants, metadata = _read_tensors(folder, TEXT_FILE, config)
+    if metadata.get(MADE_FROM_KEY) != _made_from(config):
+        return
+    for name, value in constants.items():
+        if value.shape != (len(model.classes), model.backbone.embed_dim):
+            raise ModelError(
+                f"{folder / TEXT_FILE}: {name} is {tuple(value.shape)}, this model needs "
+                f"{(len(model.classes), model.backbone.embed_dim)}; save the model again"
+            )
+    model.keep_text_features(TextFeatures(constants.get("positive"), constants.get("negative")))
+
+
+def _made_from(config: SavedConfig) -> str:
+    """SHA-256 over all that decides text features: names, prompts, and backbone with their tensors."""
+    tensors = [config.files.get(name) for name in (TENSORS_FILE, BACKBONE_FILE)]
+    parts = [list(config.classes), config.prompts.to_dict(), config.backbone_fingerprint, tensors]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def _own_tensors(model: "DualCoOp") -> dict[str, Tensor]:
+    """What a model has beyond its backbone: contexts, thresholds and class biases."""
+    contexts = {f"prompts.{name}": tensor for name, tensor in model.prompts.state_dict().items()}
+    return {**contexts, "thresholds": model.thresholds, "class_bias": model.class_bias}
+
+
+def _classes_hash(classes: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()
+
+
+def _to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The content of a safetensors file; one metadata entry at most, since several come in random order."""
+    contents = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
+    return to_bytes(contents, metadata=metadata)
+
+
+def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
+        for name, content in contents.items():
+            with (Path(beside) / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for name in contents:
+            (Path(beside) / name).replace(folder / name)
+
+
+def _read_tensors(folder: Path, name: str, config: SavedConfig) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of one file, after its hash was compared."""
+    path = folder / name
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != config.files.get(name):
+            raise ModelError(
+                f"{path}: the content is not what {CONFIG_FILE} says (SHA-256 {found[:12]}..., expected "
+                f"{str(config.files.get(name))[:12]}...): it is cut off, was changed, or belongs to "
+                "another model; save or download the model again"
+            )
+        with safe_open(path, framework="pt") as opened:
+            return {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); save or download the model again") from error
+    except SafetensorError as error:
+        raise ModelError(f"{path}: no valid safetensors ({error}); save or download the model again") from error
+
+
+def _copy_tensors(path: Path, tensors: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+    """Copy by name, in place, where names and shapes agree exactly."""
+    if tensors.keys() != into.keys():
+        sides = (("missing", into.keys() - tensors.keys()), ("unknown", tensors.keys() - into.keys()))
+        odd = " and ".join(f"{', '.join(sorted(names))} {how}" for how, names in sides if names)
+        raise ModelError(
+            f"{path}: tensors do not fit dualcoop {__version__} ({odd}); load the model with the version in "
+            f"{CONFIG_FILE}, or train it again"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != into[name].shape:
+            raise ModelError(f"{path}: {name} is {tuple(tensor.shape)}, this model needs {tuple(into[name].shape)}")
+        with torch.no_grad():
+            into[name].copy_(tensor)
+
+
+def _matching_backbone(
+    folder: Path, config: SavedConfig, device: str | torch.device, backbone: Backbone | None
+) -> Backbone:
+    """The backbone given or loaded by name, if it is the one the model was saved with."""
+    try:
+        placed = place_backbone(config.backbone_name, backbone, device)
+    except BackboneError as error:
+        raise ModelError(
+            f"{folder}: the model needs the backbone {config.backbone_name}, which cannot be loaded: {error} "
+            "If you have it elsewhere, pass backbone=create_backbone(...)"
+        ) from error
+    found = placed.fingerprint()
+    if found != config.backbone_fingerprint:
+        raise ModelError(
+            f"{folder}: the model was saved with the backbone {config.backbone_name} (fingerprint "
+            f"{config.backbone_fingerprint[:12]}...), and would be wrong with {placed.name} (fingerprint "
+            f"{found[:12]}...), whose weights or settings differ"
+        )
+    return placed
+
+
+def _other_classes(folder: Path, own: Sequence[str], wanted: Sequence[str]) -> str:
+    missing = [name for name in wanted if name not in own]
+    if missing:
+        difference = f"{missing[0]!r} is not among them"
+    elif len(wanted) < len(own):
+        difference = f"{len(wanted)} of them are asked for"
+    else:
+        difference = "they are asked for in another order"
+    return (
+        f"{folder}: the model was saved for {len(own)} classes, and {difference}; load it without classes, "
+        "then model.with_classes([...]) where its prompts allow it"
+    )

@@ -1,0 +1,93 @@
+"""Saved models on the Hugging Face Hub."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualcoop.errors import ConfigError, ModelError
+from dualcoop.saving.config import CONFIG_FILE, is_saved_model
+from dualcoop.saving.folder import BACKBONE_FILE, CARD_FILE, TENSORS_FILE, TEXT_FILE, save_model
+
+if TYPE_CHECKING:
+    from dualcoop.methods.dualcoop import DualCoOp
+
+HUB_PREFIX = "hf-hub:"
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+FILES = [CONFIG_FILE, TENSORS_FILE, TEXT_FILE, BACKBONE_FILE, CARD_FILE]
+
+
+def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None) -> Path:
+    """The folder of a saved model: itself, or downloaded when `name_or_path` is "owner/name" on the hub.
+
+    Raises:
+        ModelError: when a folder holds no saved model, or the hub has none of that name or cannot be reached.
+        ConfigError: when the name can be no saved model.
+    """
+    name = os.fspath(name_or_path)
+    path = Path(name).expanduser()
+    if is_saved_model(path):
+        return path
+    if path.is_dir():
+        raise ModelError(f"{path}: the folder holds no saved model ({CONFIG_FILE} with a DualCoOp model is missing)")
+    repository = name.removeprefix(HUB_PREFIX)
+    if path.exists() or not REPOSITORY.fullmatch(repository) or _names_a_backbone(name):
+        raise ConfigError(
+            f"{name!r} is not a saved model, and a new one needs class names: "
+            f"DualCoOp.from_pretrained({name!r}, classes=[...])"
+        )
+    # The configuration comes first: some other model's tensors may be gigabytes.
+    if not is_saved_model(_download(repository, [CONFIG_FILE], revision, token)):
+        raise ModelError(
+            f"{repository} on the hub is no saved DualCoOp model; if it is a backbone, give class names: "
+            f"DualCoOp.from_pretrained('{HUB_PREFIX}{repository}', classes=[...])"
+        )
+    return _download(repository, FILES, revision, token)
+
+
+def push_model(model: "DualCoOp", repo_id: str, *, private: bool, token: str | None, commit_message: str) -> str:
+    """Save a model into a hub repository, made if need be, and return the repository's address.
+
+    Raises:
+        ModelError: when the hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, folder, shared=True)
+        # The client lets errors of several libraries through; to the user all mean that the upload failed.
+        try:
+            api = HfApi(token=token)
+            address = str(api.create_repo(repo_id, private=private, exist_ok=True))
+            api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
+        except Exception as error:
+            raise ModelError(
+                f"the model could not be pushed to {repo_id} ({_first_line(error)}); check the name and the "
+                "network, and log in with `hf auth login` or pass token="
+            ) from error
+    return address
+
+
+def _download(repository: str, files: list[str], revision: str | None, token: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, token=token, allow_patterns=files))
+    except Exception as error:
+        raise ModelError(
+            f"{repository!r} is no folder here, and no saved model of that name came from the hub "
+            f"({_first_line(error)}); check the name and the network; if it is a backbone, give class names"
+        ) from error
+
+
+def _names_a_backbone(name: str) -> bool:
+    from dualcoop.backbones import list_backbones
+
+    known = {backbone.casefold() for backbone in list_backbones()}
+    return name.casefold().replace("/", "-") in known or name.casefold().rpartition("/")[0] in known
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

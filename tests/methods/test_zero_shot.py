@@ -1,0 +1,69 @@
+"""Models without training: which prompts and which scale a backbone gets."""
+
+import pytest
+import torch
+
+import dualcoop.backbones
+from dualcoop.errors import ConfigError
+from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.methods.zero_shot import LOGIT_SCALES
+from dualcoop.prompts import TemplateConfig
+from tiny import TinyBackbone, tiny_image
+
+CLASSES = ("dog", "traffic_light")
+
+
+def biased(name):
+    backbone = TinyBackbone(name=name)
+    backbone.logit_bias = -4.0
+    return backbone
+
+
+def test_backbone_with_a_bias_is_asked_for_presence_alone():
+    model = DualCoOp.zero_shot("siglip", CLASSES, backbone=biased("siglip"))
+    assert model.prompts.config == TemplateConfig("a photo of a {}.", None)
+    assert model.text_features().negative is None
+
+
+def test_backbone_without_a_bias_decides_between_two_sentences():
+    model = DualCoOp.zero_shot("clip", CLASSES, backbone=TinyBackbone())
+    sentences = ["a photo without a dog.", "a photo without a traffic light."]
+    torch.testing.assert_close(model.text_features().negative, model.backbone.encode_text(sentences))
+
+
+def test_scale_is_the_backbones_own_unless_another_is_known_to_be_better():
+    assert DualCoOp.zero_shot("clip", CLASSES, backbone=TinyBackbone(name="clip")).logit_scale == 100
+    assert DualCoOp.zero_shot("lite", CLASSES, backbone=biased("lite")).logit_scale == LOGIT_SCALES["lite"]
+
+
+def test_scores_are_those_of_the_same_prompts_and_scale():
+    backbone = biased("lite")
+    prompts = TemplateConfig("a photo of a {}.", None)
+    expected = DualCoOp(backbone, CLASSES, prompts, logit_scale=LOGIT_SCALES["lite"])
+    found = DualCoOp.zero_shot("lite", CLASSES, backbone=backbone)
+    assert found.predict(tiny_image()).scores == expected.predict(tiny_image()).scores
+
+
+def test_templates_and_options_of_ones_own():
+    own = TemplateConfig(("an image of many {}.", "{}"), None)
+    model = DualCoOp.zero_shot(
+        "clip", CLASSES, prompts=own, aggregation="average", image_size=64, backbone=TinyBackbone()
+    )
+    assert (model.prompts.config, model.aggregation, model.image_size) == (own, "average", 64)
+
+
+def test_backbone_is_loaded_by_name(monkeypatch):
+    asked = []
+
+    def create_backbone(name, *, device):
+        asked.append((name, str(device)))
+        return TinyBackbone(name=name)
+
+    monkeypatch.setattr(dualcoop.backbones, "create_backbone", create_backbone)
+    assert DualCoOp.zero_shot("RN50", CLASSES, device="cpu").backbone.name == "RN50"
+    assert asked == [("RN50", "cpu")]
+
+
+def test_no_words_are_refused():
+    with pytest.raises(ConfigError, match="class"):
+        DualCoOp.zero_shot("clip", [], backbone=TinyBackbone())
