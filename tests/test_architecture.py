@@ -17,7 +17,7 @@ MAX_LINES = 350
 # Modules and packages directly under dualcoop, lowest layer first. Each may import the layers below it;
 # members of one layer may import each other as long as no cycle arises when the modules are loaded.
 LAYERS = (
-    ("errors", "lazy", "version", "files", "counting"),
+    ("errors", "lazy", "version", "files", "counting", "checks"),
     ("functional", "data", "evaluation", "cache", "class_names", "devices"),
     ("inference", "baselines"),
     ("backbones",),
@@ -37,15 +37,16 @@ INDEPENDENT = {
     "version": set(),
     "files": set(),
     "counting": set(),
-    "functional": {"errors"},
-    "cache": {"errors", "files"},
-    "data": {"errors", "counting"},
-    "evaluation": {"errors", "counting"},
+    "checks": {"errors"},
+    "functional": {"errors", "checks"},
+    "cache": {"errors", "checks", "files"},
+    "data": {"errors", "checks", "counting"},
+    "evaluation": {"errors", "checks", "counting"},
     "class_names": {"errors"},
     "devices": {"errors"},
-    "inference": {"errors", "counting", "data", "class_names"},
+    "inference": {"errors", "checks", "counting", "data", "class_names"},
     "baselines": {"errors", "evaluation"},
-    "backbones": {"errors", "files", "functional", "inference", "devices"},
+    "backbones": {"errors", "checks", "files", "functional", "inference", "devices"},
 }
 WITHOUT_TORCH = (
     "dualcoop",

@@ -34,7 +34,14 @@ WHOLE = "expected a whole number of at least"
         ({"momentum": -0.5}, "momentum is -0.5, expected a number of at least 0 and under 1"),
         ({"warmup_epochs": 0.5}, f"warmup_epochs is 0.5, {WHOLE} 0"),
         ({"warmup_learning_rate": -1}, "warmup_learning_rate is -1, expected a number of at least 0"),
-        ({"loss": "sum"}, "loss is 'sum', expected one of normalised, published"),
+        ({"loss": "sum"}, "loss is 'sum', expected one of asymmetric"),
+        ({"loss": "published"}, "loss is 'published', which is how it is summed up. Give reduction='published'."),
+        ({"reduction": "sum"}, "reduction is 'sum', expected one of normalised, published"),
+        (
+            {"report_to": ("wandb", "paper")},
+            "report_to is ('wandb', 'paper'), expected some of trackio, tensorboard, mlflow, wandb",
+        ),
+        ({"report_to": "wandb"}, "report_to is 'wandb', expected some of"),
         ({"loss_weight": 0.0}, "loss_weight is 0.0, expected a number above 0"),
         ({"gamma_positive": -1}, "gamma_positive is -1, expected a number of at least 0"),
         ({"gamma_negative": None}, "gamma_negative is None, expected a number of at least 0"),
@@ -105,7 +112,7 @@ def test_a_folder_given_as_text_becomes_a_path():
 def test_default_loss_weights_are_equal_at_the_published_setting():
     """COCO: batch 32, 80 classes, half of the labels known, so 1280 known pairs a step."""
     normalised = TrainingArguments().effective_loss_weight
-    published = TrainingArguments(loss="published").effective_loss_weight
+    published = TrainingArguments(reduction="published").effective_loss_weight
     assert published == 0.03
     assert normalised == pytest.approx(published * 1280)
 
@@ -128,7 +135,7 @@ def test_the_published_recipe_is_the_papers():
     assert (recipe.optimizer, recipe.momentum, recipe.weight_decay) == ("sgd", 0.9, 5e-4)
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (50, 32, 0.002)
     assert (recipe.warmup_epochs, recipe.warmup_learning_rate) == (1, 1e-5)
-    assert (recipe.loss, recipe.loss_weight) == ("published", 0.03)
+    assert (recipe.loss, recipe.reduction, recipe.loss_weight) == ("asymmetric", "published", 0.03)
     assert (recipe.gamma_positive, recipe.gamma_negative, recipe.margin) == (1, 2, 0.05)
     assert (recipe.anchor, recipe.class_prior) == (0, False)
     assert (recipe.views, recipe.augmentation, recipe.finetune) == (0, "published", "none")
@@ -143,9 +150,22 @@ def test_the_published_recipe_has_variants_and_takes_changes():
 
 def test_arguments_survive_json():
     arguments = TrainingArguments(
-        output_dir="out", cache_dir="cache", views=4, augmentation="published", loss_weight=0.1, seed=5
+        output_dir="out",
+        cache_dir="cache",
+        views=4,
+        augmentation="published",
+        loss_weight=0.1,
+        seed=5,
+        report_to=("mlflow",),
     )
     assert TrainingArguments.from_dict(json.loads(json.dumps(arguments.to_dict()))) == arguments
+
+
+@pytest.mark.parametrize("reduction", ["normalised", "published"])
+def test_a_record_in_which_the_loss_names_the_reduction_is_read(reduction):
+    values = {**TrainingArguments().to_dict(), "loss": reduction}
+    del values["reduction"]
+    assert TrainingArguments.from_dict(values) == TrainingArguments(reduction=reduction)
 
 
 def test_unknown_options_are_named_with_the_known_ones():

@@ -88,7 +88,7 @@ def assert_same_moves(moved, expected, factor=1.0):
 
 def test_the_published_step_is_the_sum_over_known_pairs_times_its_weight(regions, train_data):
     total, gradients = slow_gradients(regions, train_data.labels, 0.03)
-    row, moved, _ = run_epoch(plain_sgd(loss="published"), regions, train_data.labels)
+    row, moved, _ = run_epoch(plain_sgd(reduction="published"), regions, train_data.labels)
     assert_same_moves(moved, gradients, -RATE)
     # The history tells the mean over the known labels in either scale, so that curves can be compared.
     assert row["loss"] == pytest.approx(total / np.count_nonzero(train_data.labels), rel=1e-5)
@@ -107,8 +107,8 @@ def test_a_normalised_step_is_as_long_with_twice_the_images(regions, train_data)
     twice = torch.cat([regions, regions]), np.concatenate([train_data.labels] * 2)
     _, moved, _ = run_epoch(plain_sgd(), *twice)
     assert_same_moves(moved, once)
-    _, published_once, _ = run_epoch(plain_sgd(loss="published"), regions, train_data.labels)
-    _, published_twice, _ = run_epoch(plain_sgd(loss="published"), *twice)
+    _, published_once, _ = run_epoch(plain_sgd(reduction="published"), regions, train_data.labels)
+    _, published_twice, _ = run_epoch(plain_sgd(reduction="published"), *twice)
     assert_same_moves(published_twice, published_once, 2.0)
 
 
@@ -120,8 +120,8 @@ def test_a_normalised_step_does_not_see_unknown_labels(regions, train_data):
     assert math.isfinite(row["loss"])
 
 
-@pytest.mark.parametrize("loss", ["normalised", "published"])
-def test_the_anchor_stands_in_the_same_proportion_to_either_loss(regions, train_data, loss):
+@pytest.mark.parametrize("reduction", ["normalised", "published"])
+def test_the_anchor_stands_in_the_same_proportion_to_either_loss(regions, train_data, reduction):
     """Moved away from the start, the step with anchor minus the step without is its weighted gradient."""
 
     def displaced():
@@ -131,14 +131,14 @@ def test_the_anchor_stands_in_the_same_proportion_to_either_loss(regions, train_
             model.prompts.positive_context.copy_(model.prompts.positive_context.flip(-1))
         return model, anchor
 
-    arguments = plain_sgd(loss=loss)
+    arguments = plain_sgd(reduction=reduction)
     model, anchor = displaced()
     _, with_anchor, _ = run_epoch(arguments, regions, train_data.labels, model=model, anchor=anchor)
     model, _ = displaced()
     _, without, _ = run_epoch(arguments, regions, train_data.labels, model=model)
     model, anchor = displaced()
     pairs = np.count_nonzero(train_data.labels)
-    weight = 38.4 if loss == "normalised" else 0.03 * pairs
+    weight = 38.4 if reduction == "normalised" else 0.03 * pairs
     (weight * anchor.penalty(model.text_features(), None, pairs / 3)).backward()
     expected = {name: value.grad for name, value in model.prompts.named_parameters()}
     difference = {name: with_anchor[name] - without[name] for name in expected}
@@ -226,10 +226,10 @@ def test_low_precision_is_for_the_text_tower_and_never_for_the_head(regions, tra
         assert cosine > 0.98
 
 
-@pytest.mark.parametrize(("loss", "factor"), [("normalised", 1.0), ("published", 2.0)])
-def test_the_loss_takes_its_constants_from_the_arguments(loss, factor):
+@pytest.mark.parametrize(("reduction", "factor"), [("normalised", 1.0), ("published", 2.0)])
+def test_the_loss_takes_its_constants_from_the_arguments(reduction, factor):
     logits = DualLogits(torch.tensor([[0.3, -0.2]]), torch.zeros(1, 2))
-    arguments = TrainingArguments(loss=loss, gamma_positive=0.0, gamma_negative=0.0, margin=0.0)
+    arguments = TrainingArguments(reduction=reduction, gamma_positive=0.0, gamma_negative=0.0, margin=0.0)
     p = torch.sigmoid(torch.tensor([0.3, -0.2]))
     expected = -(p[0].log() + (1 - p[1]).log()) / 2
     found = known_loss(arguments, logits, torch.tensor([[1, -1]]))

@@ -23,13 +23,13 @@ def make_validation(model, data, encoded=None, **options):
     return Validation(model, TrainingArguments(**options), data, encode)
 
 
-@pytest.mark.parametrize("loss", ["normalised", "published"])
-def test_a_row_has_the_mean_loss_and_the_map_of_the_known_labels(valid_data, loss):
+@pytest.mark.parametrize("reduction", ["normalised", "published"])
+def test_a_row_has_the_mean_loss_and_the_map_of_the_known_labels(valid_data, reduction):
     labels = valid_data.labels.copy()
     labels[3:6, 1] = 0
     data = valid_data.with_labels(labels)
     model = make_model()
-    row = make_validation(model, data, loss=loss, gamma_negative=2.0).row()
+    row = make_validation(model, data, reduction=reduction, gamma_negative=2.0).row()
     with torch.no_grad():
         logits = model.logits_from_regions(encode_images_once(model, data).batch(np.arange(10)))
     expected = asymmetric_loss(logits, torch.from_numpy(labels), reduction="mean")

@@ -9,6 +9,7 @@ import typer
 
 from dualcoop.cli.messages import warn
 from dualcoop.errors import ConfigError
+from dualcoop.training.arguments import renewed
 
 if TYPE_CHECKING:
     from dualcoop.data.labels import LabelledImages
@@ -81,7 +82,7 @@ def use_run(context: typer.Context, path: Path | None) -> Path | None:
     if not isinstance(content, dict) or content.get("format") != "dualcoop run":
         raise ConfigError(f"{path}: this is no record of a run. Give the run.json that a training wrote.")
     past = PastRun(path, content)
-    context.default_map = {**(context.default_map or {}), **past.options}
+    context.default_map = {**(context.default_map or {}), **renewed(past.options)}
     context.meta[RUN] = past
     return path
 

@@ -58,6 +58,12 @@ class Optimizer(str, Enum):
 
 
 class Loss(str, Enum):
+    """Losses."""
+
+    asymmetric = "asymmetric"
+
+
+class Reduction(str, Enum):
     """Scales of the loss."""
 
     normalised = "normalised"
@@ -257,10 +263,11 @@ class TrainingOptions:
         int,
         typer.Option(min=0, help="Of shuffling, augmentation and random contexts.", rich_help_panel=SCHEDULE),
     ] = DEFAULTS.seed
-    loss: Annotated[
-        Loss,
+    loss: Annotated[Loss, typer.Option(help="What is minimised.", rich_help_panel=LOSS)] = Loss[DEFAULTS.loss]
+    reduction: Annotated[
+        Reduction,
         typer.Option(help="Mean over the known labels, or as published their sum over a batch.", rich_help_panel=LOSS),
-    ] = Loss[DEFAULTS.loss]
+    ] = Reduction[DEFAULTS.reduction]
     loss_weight: Annotated[
         float | None, typer.Option(help="Factor of the loss.", rich_help_panel=LOSS, show_default=False)
     ] = DEFAULTS.loss_weight

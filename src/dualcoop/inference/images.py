@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dualcoop.checks import check_whole
 from dualcoop.data.images import default_workers, open_image, to_rgb
 from dualcoop.errors import ConfigError, DataError
 
@@ -126,8 +127,8 @@ def image_batches(
         ConfigError: for a batch size or workers under 1 or another `on_error`.
         DataError: with "raise", for an image that cannot be read.
     """
-    check_number("batch_size", batch_size)
-    check_number("workers", default_workers() if workers is None else workers)
+    check_whole("batch_size", batch_size, 1)
+    check_whole("workers", default_workers() if workers is None else workers, 1)
     if on_error not in ON_ERROR:
         raise ConfigError(f"on_error is {on_error!r}, expected one of {', '.join(ON_ERROR)}")
     try:
@@ -180,12 +181,6 @@ def in_turn(
     """Every batch with its result, one after the other."""
     for batch in batches:
         yield batch, compute(batch)
-
-
-def check_number(option: str, value: object) -> None:
-    """Raise ConfigError unless this is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{option} is {value!r}, expected a whole number of at least 1")
 
 
 def _channels_first(room: NDArray[np.float32], errors: Sequence[str | None]) -> "Tensor":

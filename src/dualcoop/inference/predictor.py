@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dualcoop.checks import check_whole
 from dualcoop.inference.images import (
     Batch,
     ImageBatch,
     ImageInput,
     Progress,
     Result,
-    check_number,
     image_batches,
     in_turn,
     is_single_image,
@@ -150,7 +150,7 @@ class Predictor(ABC):
         """
         several: Iterable[ImageInput] = [images] if is_single_image(images) else images  # type: ignore[assignment]
         total = len(several) if isinstance(several, Sized) else None
-        check_number("batch_size", batch_size)
+        check_whole("batch_size", batch_size, 1)
         # Fewer images than this are quicker with all threads on one batch.
         alone = total is None or total < FEWEST_EACH * self.streams()
         if total and not alone:

@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dualcoop.errors import ConfigError
+from dualcoop.checks import check_whole
+from dualcoop.errors import ConfigError, Option
 
 OPTIMIZERS = ("adamw", "sgd")
-LOSSES = ("normalised", "published")
+LOSSES = ("asymmetric",)
+REDUCTIONS = ("normalised", "published")
+REPORT_TO = ("trackio", "tensorboard", "mlflow", "wandb")
 AUGMENTATIONS = ("none", "flip", "crop", "published")
 FINETUNE = ("none", "pooling", "backbone")
 SELECT = ("last", "best")
@@ -39,9 +42,10 @@ class TrainingArguments:
         warmup_epochs: epochs at `warmup_learning_rate` before the cosine starts; the last epoch is none of
             them, so that a run of one epoch learns.
         warmup_learning_rate: see `warmup_epochs`.
-        loss: "normalised" is the mean over the known labels, for which one setting serves every batch size
-            and proportion; "published" is their sum over the batch.
-        loss_weight: factor of the loss; None takes 0.03 for "published" and its equal at COCO's published
+        loss: "asymmetric" (Eq. 7 and 8).
+        reduction: of the loss. "normalised" is the mean over the known labels, for which one setting serves every
+            batch size and proportion; "published" is their sum over the batch.
+        loss_weight: factor of the loss; None takes 0.03 for the "published" reduction and its equal at COCO's published
             setting for "normalised".
         gamma_positive, gamma_negative, margin: of the asymmetric loss (Eq. 7 and 8); the margin is under 1.
         anchor: strength of the pull of each text feature towards its start, in labels per class: the
@@ -72,6 +76,7 @@ class TrainingArguments:
             for this run. Runs, processes and data sets may share it.
         cache_size: limit on all of `cache_dir`, GiB; what was used longest ago goes first. Features that do not fit
             are kept for this run.
+        report_to: experiment trackers that follow the run: "trackio", "tensorboard", "mlflow", "wandb".
 
     Raises:
         ConfigError: for a value that makes no sense, alone or together with another.
@@ -87,7 +92,8 @@ class TrainingArguments:
     momentum: float = 0.9
     warmup_epochs: int = 0
     warmup_learning_rate: float = 1e-5
-    loss: str = "normalised"
+    loss: str = "asymmetric"
+    reduction: str = "normalised"
     loss_weight: float | None = None
     gamma_positive: float = 1.0
     gamma_negative: float = 1.0
@@ -110,6 +116,7 @@ class TrainingArguments:
     feature_precision: str = "float16"
     cache_dir: Path | None = None
     cache_size: float = 10.0
+    report_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in FOLDERS:
@@ -118,9 +125,16 @@ class TrainingArguments:
                 if not isinstance(folder, str | os.PathLike):
                     raise ConfigError(f"{name} is {folder!r}, expected a folder")
                 object.__setattr__(self, name, Path(folder))
+        if self.loss in REDUCTIONS:
+            raise ConfigError(
+                f"is {self.loss!r}, which is how it is summed up",
+                option="loss",
+                remedy=("give ", Option("reduction", self.loss)),
+            )
         choices = {
             "optimizer": OPTIMIZERS,
             "loss": LOSSES,
+            "reduction": REDUCTIONS,
             "augmentation": AUGMENTATIONS,
             "finetune": FINETUNE,
             "select": SELECT,
@@ -130,6 +144,9 @@ class TrainingArguments:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
+        if not isinstance(self.report_to, list | tuple) or not set(self.report_to) <= set(REPORT_TO):
+            raise ConfigError(f"is {self.report_to!r}, expected some of {', '.join(REPORT_TO)}", option="report_to")
+        object.__setattr__(self, "report_to", tuple(self.report_to))
         self._check_numbers()
         for name in ("class_prior", "fit_thresholds", "resume", "strict"):
             if not isinstance(getattr(self, name), bool):
@@ -146,10 +163,10 @@ class TrainingArguments:
     def _check_numbers(self) -> None:
         least_values = {"epochs": 0, "warmup_epochs": 0, "views": 0, "seed": 0, "checkpoint_every": 1}
         for name, least in least_values.items():
-            _check_whole(name, getattr(self, name), least)
+            check_whole(name, getattr(self, name), least)
         for name in ("batch_size", "class_sample", "patience"):
             if getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), 1)
+                check_whole(name, getattr(self, name), 1)
         for name in ("learning_rate", "residual_learning_rate", "backbone_learning_rate", "cache_size"):
             _check_number(name, getattr(self, name), above=True)
         for name in ("weight_decay", "warmup_learning_rate", "gamma_positive", "gamma_negative", "anchor"):
@@ -190,10 +207,10 @@ class TrainingArguments:
 
     @property
     def effective_loss_weight(self) -> float:
-        """`loss_weight`, or the default that belongs to `loss`."""
+        """`loss_weight`, or the default that belongs to `reduction`."""
         if self.loss_weight is not None:
             return self.loss_weight
-        return PUBLISHED_LOSS_WEIGHT if self.loss == "published" else NORMALISED_LOSS_WEIGHT
+        return PUBLISHED_LOSS_WEIGHT if self.reduction == "published" else NORMALISED_LOSS_WEIGHT
 
     @classmethod
     def published(cls, *, voc: bool = False, zero_shot: bool = False, **changes: Any) -> "TrainingArguments":
@@ -214,7 +231,7 @@ class TrainingArguments:
             gamma_negative=2.0,
             anchor=0.0,
             class_prior=False,
-            loss="published",
+            reduction="published",
             loss_weight=0.01 if zero_shot else PUBLISHED_LOSS_WEIGHT,
             views=0,
             augmentation="published",
@@ -225,7 +242,7 @@ class TrainingArguments:
         """Fields as JSON values."""
         values = asdict(self)
         values |= {name: str(values[name]) for name in FOLDERS if values[name] is not None}
-        return values
+        return values | {"report_to": list(self.report_to)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainingArguments":
@@ -234,15 +251,18 @@ class TrainingArguments:
         Raises:
             ConfigError: for unknown fields, or values that make no sense.
         """
+        values = renewed(values)
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"unknown training options: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         return cls(**values)
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name} is {value!r}, expected a whole number of at least {least}")
+def renewed(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a record as they are called now: `loss` once named the reduction."""
+    if options.get("loss") in REDUCTIONS:
+        return {**options, "loss": "asymmetric", "reduction": options["loss"]}
+    return options
 
 
 def _check_number(name: str, value: object, *, above: bool = False, under: float = math.inf) -> None:

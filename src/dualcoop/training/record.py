@@ -20,7 +20,7 @@ MASK_FILE = "label_mask.npz"
 HISTORY_FILE = "history.csv"
 CURVES_FILE = "curves.png"
 # Options that may change between the start of a run and its resumption.
-FREE_OPTIONS = ("output_dir", "resume", "checkpoint_every", "strict", "cache_dir", "cache_size")
+FREE_OPTIONS = ("output_dir", "resume", "checkpoint_every", "strict", "cache_dir", "cache_size", "report_to")
 # A model is shared more widely than its folder: paths and command lines of the machine that trained it stay
 # in run.json, and what the saved model says elsewhere is not said twice.
 SAVED_WITH_MODEL = (
@@ -33,7 +33,7 @@ SAVED_WITH_MODEL = (
     "chosen_epoch",
     "seconds",
 )
-LOCAL_OPTIONS = ("output_dir", "resume", "cache_dir", "cache_size")
+LOCAL_OPTIONS = ("output_dir", "resume", "cache_dir", "cache_size", "report_to")
 
 
 class RunRecord:

@@ -63,7 +63,7 @@ def train_epoch(
         logits = model.logits_from_regions(regions, index, text=text)
         loss = known_loss(arguments, logits, torch.from_numpy(chosen).to(model.device))
         # The anchor stands beside a mean over labels; the published sum has `count` times its size.
-        share = 1 if arguments.loss == "normalised" else count
+        share = 1 if arguments.reduction == "normalised" else count
         objective = arguments.effective_loss_weight * (loss + share * anchor.penalty(text, index, labels_per_class))
         value = objective.item()
         if not math.isfinite(value):
@@ -87,7 +87,7 @@ def train_epoch(
 def known_loss(arguments: TrainingArguments, logits: DualLogits, labels: Tensor) -> Tensor:
     """Asymmetric loss (Eq. 7 and 8) of logits and labels (B, M), both on one device.
 
-    The mean over the known labels, or their sum where the loss is "published"; without the loss weight.
+    The mean over the known labels, or their sum where the reduction is "published"; without the loss weight.
     """
     return asymmetric_loss(
         logits,
@@ -95,7 +95,7 @@ def known_loss(arguments: TrainingArguments, logits: DualLogits, labels: Tensor)
         gamma_positive=arguments.gamma_positive,
         gamma_negative=arguments.gamma_negative,
         margin=arguments.margin,
-        reduction="sum" if arguments.loss == "published" else "mean",
+        reduction="sum" if arguments.reduction == "published" else "mean",
     )
 
 

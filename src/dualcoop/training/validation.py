@@ -67,7 +67,7 @@ class Validation:
         labels = self._data.labels[self._features.kept]
         logits = region_logits(self._model, self._features)
         loss = float(known_loss(self._arguments, logits, torch.from_numpy(labels)))
-        if self._arguments.loss == "published":
+        if self._arguments.reduction == "published":
             loss /= max(int((labels != 0).sum()), 1)
         return {
             "valid_loss": loss,

@@ -48,6 +48,7 @@ def test_options_have_the_names_and_defaults_of_the_library():
         (train_options.Aggregation, MODEL_AGGREGATIONS),
         (train_options.Optimizer, training_arguments.OPTIMIZERS),
         (train_options.Loss, training_arguments.LOSSES),
+        (train_options.Reduction, training_arguments.REDUCTIONS),
         (train_options.Augmentation, training_arguments.AUGMENTATIONS),
         (train_options.Finetune, training_arguments.FINETUNE),
         (train_options.Select, training_arguments.SELECT),
@@ -63,7 +64,7 @@ def test_options_offer_what_the_library_takes(options, choices):
 
 def test_every_training_argument_can_be_given():
     elsewhere = {"output_dir", "resume", "strict", "precision", "warmup_learning_rate"}
-    elsewhere |= {"cache_dir", "cache_size", "feature_precision"}
+    elsewhere |= {"cache_dir", "cache_size", "feature_precision", "report_to"}
     assert {field.name for field in fields(TrainingOptions)} == {
         field.name for field in fields(TrainingArguments)
     } - elsewhere
@@ -112,7 +113,7 @@ def test_published_recipe_is_the_papers_and_can_be_changed(run, table, photos, t
     result = run("train", table, "--images", photos, "-o", tmp_path / "out", *options)
     assert result.exit_code == 0, result.output
     written = record(tmp_path / "out")
-    assert written["arguments"]["loss"] == "published"
+    assert written["arguments"]["reduction"] == "published"
     assert written["arguments"]["views"] == 0
     assert written["arguments"]["epochs"] == 1
     assert written["prompts"]["positive_tokens"] == 2
