@@ -1,53 +1,39 @@
 """Prompts: learned dual contexts (Eq. 1 and 2) and hand-crafted templates, behind one interface."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING
 
-from dualcoop.backbones.base import Backbone
-from dualcoop.class_names import ClassDifferences, checked_classes, normalise_name, some_names
-from dualcoop.errors import ConfigError
-from dualcoop.prompts.config import PromptConfig
-from dualcoop.prompts.kept import KeptText, merged_text_features
-from dualcoop.prompts.layout import PromptLayout, TextFeatures
-from dualcoop.prompts.learner import PromptLearner
-from dualcoop.prompts.templates import TemplateConfig, TemplatePrompts
+from dualcoop.lazy import lazy_attributes
 
-__all__ = [
-    "ClassDifferences",
-    "KeptText",
-    "PromptConfig",
-    "PromptLayout",
-    "PromptLearner",
-    "TemplateConfig",
-    "TemplatePrompts",
-    "TextFeatures",
-    "build_prompts",
-    "checked_classes",
-    "merged_text_features",
-    "normalise_name",
-    "prompts_from_dict",
-    "some_names",
-]
+if TYPE_CHECKING:
+    from dualcoop.prompts.building import build_prompts as build_prompts
+    from dualcoop.prompts.building import prompts_from_dict as prompts_from_dict
+    from dualcoop.prompts.config import PromptConfig as PromptConfig
+    from dualcoop.prompts.kept import KeptText as KeptText
+    from dualcoop.prompts.kept import merged_text_features as merged_text_features
+    from dualcoop.prompts.layout import PromptLayout as PromptLayout
+    from dualcoop.prompts.layout import TextFeatures as TextFeatures
+    from dualcoop.prompts.learner import PromptLearner as PromptLearner
+    from dualcoop.prompts.templates import TemplateConfig as TemplateConfig
+    from dualcoop.prompts.templates import TemplatePrompts as TemplatePrompts
 
+# Imported when first asked for, so that the command line can show the options of prompts without torch.
+_HOMES = {
+    "KeptText": "dualcoop.prompts.kept",
+    "PromptConfig": "dualcoop.prompts.config",
+    "PromptLayout": "dualcoop.prompts.layout",
+    "PromptLearner": "dualcoop.prompts.learner",
+    "TemplateConfig": "dualcoop.prompts.templates",
+    "TemplatePrompts": "dualcoop.prompts.templates",
+    "TextFeatures": "dualcoop.prompts.layout",
+    "build_prompts": "dualcoop.prompts.building",
+    "merged_text_features": "dualcoop.prompts.kept",
+    "prompts_from_dict": "dualcoop.prompts.building",
+}
 
-def build_prompts(
-    backbone: Backbone, classes: Sequence[str], config: PromptConfig | TemplateConfig
-) -> PromptLearner | TemplatePrompts:
-    """The prompts that `config` describes, for these classes and this backbone's tokenizer."""
-    if isinstance(config, TemplateConfig):
-        return TemplatePrompts(backbone, classes, config)
-    return PromptLearner(backbone, classes, config)
+__all__ = [*_HOMES]
+
+__getattr__ = lazy_attributes(__name__, _HOMES)
 
 
-def prompts_from_dict(values: Mapping[str, Any]) -> PromptConfig | TemplateConfig:
-    """Read what either configuration's `to_dict` wrote; raises ConfigError for anything else."""
-    options = dict(values)
-    kind = options.pop("kind", None)
-    if kind not in ("learned", "templates"):
-        raise ConfigError(f"prompts are of kind {kind!r}, expected learned or templates")
-    config = PromptConfig if kind == "learned" else TemplateConfig
-    known = [field.name for field in fields(config)]
-    if unknown := sorted(set(options) - set(known)):
-        raise ConfigError(f"prompts have unknown options {', '.join(unknown)}; known are {', '.join(known)}")
-    return config(**options)
+def __dir__() -> list[str]:
+    return sorted(__all__)

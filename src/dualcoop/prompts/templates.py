@@ -48,10 +48,10 @@ class TemplateConfig:
 def _templates(name: str, given: object) -> tuple[str, ...]:
     templates = (given,) if isinstance(given, str) else given
     if not isinstance(templates, Sequence) or not templates:
-        raise ConfigError(f"{name} templates are {given!r}, expected a text with one {{}}, or several")
+        raise ConfigError(f"is {given!r}, expected a text with one {{}}, or several", option=name)
     for template in templates:
         if not isinstance(template, str) or template.count("{}") != 1:
-            raise ConfigError(f"{name} template {template!r} must be a text with exactly one {{}}")
+            raise ConfigError(f"holds {template!r}, expected texts with exactly one {{}} each", option=name)
     return tuple(templates)
 
 

@@ -1,202 +1,206 @@
 """All options of a training run in one frozen record."""
 
-import math
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from dualcoop.checks import check_whole
-from dualcoop.errors import ConfigError, Option
+from dualcoop.errors import AnyOf, ConfigError, Option
+from dualcoop.options import (
+    AboveZero,
+    Amount,
+    Counted,
+    FeaturePrecision,
+    Precision,
+    UnderOne,
+    Whole,
+    check_options,
+    documented,
+    option,
+)
 
-OPTIMIZERS = ("adamw", "sgd")
-LOSSES = ("asymmetric",)
+SCHEDULE, LOSS, IMAGES, CACHE = "Schedule", "Loss", "Images", "Cache of region features"
 REDUCTIONS = ("normalised", "published")
-REPORT_TO = ("trackio", "tensorboard", "mlflow", "wandb")
-AUGMENTATIONS = ("none", "flip", "crop", "published")
-FINETUNE = ("none", "pooling", "backbone")
-SELECT = ("last", "best")
-PRECISIONS = ("float32", "bfloat16")
-FEATURE_PRECISIONS = ("float16", "int8")
-FOLDERS = ("output_dir", "cache_dir")
 STEPS_PER_EPOCH, SMALLEST_BATCH, LARGEST_BATCH = 16, 32, 512
 # 0.03 per known pair at the published setting of COCO: batch 32, 80 classes, half of the labels known.
 PUBLISHED_LOSS_WEIGHT = 0.03
 NORMALISED_LOSS_WEIGHT = PUBLISHED_LOSS_WEIGHT * 32 * 80 / 2
 
 
+@documented
 @dataclass(frozen=True)
 class TrainingArguments:
     """Options of a training run; the defaults suit a few hundred to a few thousand images.
-
-    Attributes:
-        output_dir: where the run writes everything it knows; None keeps it in memory.
-        epochs: passes over the training images.
-        batch_size: images per step; None takes about 16 steps per epoch, with 32 to 512 images each. The text
-            tower's cost, most of a step, does not depend on it.
-        optimizer: "adamw", or "sgd" as published.
-        learning_rate: of the contexts.
-        residual_learning_rate: of the residuals, where the prompts have them.
-        weight_decay: of all that is trained; decoupled with AdamW.
-        momentum: of SGD, under 1.
-        warmup_epochs: epochs at `warmup_learning_rate` before the cosine starts; the last epoch is none of
-            them, so that a run of one epoch learns.
-        warmup_learning_rate: see `warmup_epochs`.
-        loss: "asymmetric" (Eq. 7 and 8).
-        reduction: of the loss. "normalised" is the mean over the known labels, for which one setting serves every
-            batch size and proportion; "published" is their sum over the batch.
-        loss_weight: factor of the loss; None takes 0.03 for the "published" reduction and its equal at COCO's published
-            setting for "normalised".
-        gamma_positive, gamma_negative, margin: of the asymmetric loss (Eq. 7 and 8); the margin is under 1.
-        anchor: strength of the pull of each text feature towards its start, in labels per class: the
-            prior counts as much as this many labels, so it matters while few are known and fades with more.
-        class_prior: where the backbone has a logit bias, replace that constant by the log-odds of each class
-            among the known labels; no effect on CLIP, whose bias is 0.
-        views: copies of each image that are encoded before the first epoch, each epoch taking one of them at
-            random; the first is plain, the others are augmented. 0 encodes anew in every epoch, as published.
-        augmentation: "none", "flip" (2 views: there is one other), "crop" (a random box of half of the image
-            or more, squashed like the whole, then mirrored with probability 1/2), or "published" (Cutout of half
-            the side, then RandAugment).
-        finetune: "none"; "pooling" (Table 6) or "backbone" (appendix B) also train the image tower, so
-            that images are encoded anew in every epoch whatever `views` is.
-        backbone_learning_rate: of the image tower's tensors.
-        class_sample: classes drawn for each step; None takes all (the paper draws 100 of NUS-WIDE's 925).
-        select: "last" epoch, or "best" by mAP on the validation images. Test data has no part in it.
-        patience: with "best" only, stop after this many epochs without a better one; None never stops early.
-        fit_thresholds: choose per-class thresholds on the validation images where there are any.
-        checkpoint_every: epochs between checkpoints, which allow an exact resume.
-        resume: go on from the checkpoint in `output_dir` where there is one. Without it, a checkpoint that an
-            earlier run left there is removed when training starts.
-        strict: stop at the first image that cannot be read, instead of leaving it out with a report.
-        seed: of shuffling, augmentation and class samples.
-        precision: "float32", or "bfloat16" autocast for the encoders.
-        feature_precision: in which region features that are encoded once are kept: "float16", or "int8" with a scale
-            for each region, half the size.
-        cache_dir: where they are kept from one run to the next, so that no image is encoded twice; None keeps them
-            for this run. Runs, processes and data sets may share it.
-        cache_size: limit on all of `cache_dir`, GiB; what was used longest ago goes first. Features that do not fit
-            are kept for this run.
-        report_to: experiment trackers that follow the run: "trackio", "tensorboard", "mlflow", "wandb".
 
     Raises:
         ConfigError: for a value that makes no sense, alone or together with another.
     """
 
-    output_dir: Path | None = None
-    epochs: int = 12
-    batch_size: int | None = None
-    optimizer: str = "adamw"
-    learning_rate: float = 0.015
-    residual_learning_rate: float = 0.015
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    warmup_epochs: int = 0
-    warmup_learning_rate: float = 1e-5
-    loss: str = "asymmetric"
-    reduction: str = "normalised"
-    loss_weight: float | None = None
-    gamma_positive: float = 1.0
-    gamma_negative: float = 1.0
-    margin: float = 0.05
-    anchor: float = 5.0
-    class_prior: bool = True
-    views: int = 1
-    augmentation: str = "none"
-    finetune: str = "none"
-    backbone_learning_rate: float = 1e-5
-    class_sample: int | None = None
-    select: str = "last"
-    patience: int | None = None
-    fit_thresholds: bool = True
-    checkpoint_every: int = 1
-    resume: bool = False
-    strict: bool = False
-    seed: int = 0
-    precision: str = "float32"
-    feature_precision: str = "float16"
-    cache_dir: Path | None = None
-    cache_size: float = 10.0
-    report_to: tuple[str, ...] = ()
+    output_dir: Path | None = option(None, "Folder for everything that the run knows; without one it stays in memory.")
+    epochs: Whole = option(12, "Passes over the training images.", panel=SCHEDULE)
+    batch_size: Counted | None = option(
+        None,
+        "Images per step; by default 32 to 512, for about 16 steps per epoch. The text tower's cost, most of a step, "
+        "does not depend on it.",
+        panel=SCHEDULE,
+    )
+    optimizer: Literal["adamw", "sgd"] = option("adamw", "sgd as published.", panel=SCHEDULE)
+    learning_rate: AboveZero = option(0.015, "Of the contexts.", panel=SCHEDULE)
+    residual_learning_rate: AboveZero = option(0.015, "Of the residuals, where the prompts have them.", panel=SCHEDULE)
+    weight_decay: Amount = option(0.0, "Of all that is trained; decoupled with adamw.", panel=SCHEDULE)
+    momentum: UnderOne = option(0.9, "Of sgd.", panel=SCHEDULE)
+    warmup_epochs: Whole = option(
+        0,
+        "Epochs at a tiny rate before the cosine starts; the last epoch is none of them, so that a run of one epoch "
+        "learns.",
+        panel=SCHEDULE,
+    )
+    warmup_learning_rate: Amount = option(1e-5, "Of the epochs of the warm-up.")
+    loss: Literal["asymmetric"] = option("asymmetric", "What is minimised (Eq. 7 and 8).", panel=LOSS)
+    reduction: Literal["normalised", "published"] = option(
+        "normalised",
+        "Mean of the loss over the known labels, for which one setting serves every batch size and proportion, or as "
+        "published its sum over the batch.",
+        panel=LOSS,
+    )
+    loss_weight: AboveZero | None = option(
+        None,
+        "Factor of the loss; by default 0.03 for the published reduction, and its equal at COCO's published setting "
+        "for the normalised one.",
+        panel=LOSS,
+    )
+    gamma_positive: Amount = option(1.0, "Focus on hard positives (Eq. 7).", panel=LOSS)
+    gamma_negative: Amount = option(1.0, "Focus on hard negatives (Eq. 7).", panel=LOSS)
+    margin: UnderOne = option(0.05, "Probability under which a negative costs nothing (Eq. 8).", panel=LOSS)
+    anchor: Amount = option(
+        5.0,
+        "Pull of each text feature towards its start: it counts as much as this many labels per class, so it matters "
+        "while few are known and fades with more.",
+        panel=LOSS,
+    )
+    class_prior: bool = option(
+        True,
+        "Start from how frequent each class is among the known labels; only for backbones with a logit bias, which "
+        "CLIP has not.",
+        panel=LOSS,
+        flags=("--class-prior/--constant-prior",),
+    )
+    views: Whole = option(
+        1,
+        "Copies of each image that are encoded before the first epoch, each epoch taking one of them at random; the "
+        "first is plain, the others are augmented. 0 encodes anew in every epoch, as published.",
+        panel=IMAGES,
+    )
+    augmentation: Literal["none", "flip", "crop", "published"] = option(
+        "none",
+        "Of all views but the first. flip mirrors, which makes 2 views and no more; crop takes a random box of half of "
+        "the image or more, squashed like the whole, and mirrors every other; published is Cutout of half the side, "
+        "then RandAugment.",
+        panel=IMAGES,
+    )
+    finetune: Literal["none", "pooling", "backbone"] = option(
+        "none",
+        "Train the image tower's pooling (Table 6), or all of it (appendix B), too; images are then encoded anew in "
+        "every epoch.",
+        panel=IMAGES,
+    )
+    backbone_learning_rate: AboveZero = option(1e-5, "Of the image tower's tensors.", panel=IMAGES)
+    class_sample: Counted | None = option(
+        None,
+        "Classes drawn for each step, by default all; the paper draws 100 of NUS-WIDE's 925.",
+        panel=SCHEDULE,
+    )
+    select: Literal["last", "best"] = option(
+        "last",
+        "Epoch to keep: the last, or the best by mAP on the validation images. Test data has no part in it.",
+        panel=SCHEDULE,
+    )
+    patience: Counted | None = option(
+        None,
+        "Where the best epoch is kept: stop after this many without a better one; by default never.",
+        panel=SCHEDULE,
+    )
+    fit_thresholds: bool = option(
+        True,
+        "Choose a threshold for each class on the validation images where there are any.",
+        panel=SCHEDULE,
+        flags=("--fit-thresholds/--keep-thresholds",),
+    )
+    checkpoint_every: Counted = option(
+        1, "Epochs between checkpoints, from which a run resumes exactly.", panel=SCHEDULE
+    )
+    resume: bool = option(
+        False,
+        "Go on from the checkpoint in the output folder where there is one. Without it, a checkpoint that an earlier "
+        "run left there is removed when training starts.",
+    )
+    strict: bool = option(
+        False, "Stop at the first image that cannot be read, instead of leaving it out with a report."
+    )
+    seed: Whole = option(0, "Of shuffling, augmentation, class samples and random contexts.", panel=SCHEDULE)
+    precision: Precision = option("float32", "Of the encoders; bfloat16 by autocast.")
+    feature_precision: FeaturePrecision = option(
+        "float16",
+        "Of region features that are kept; int8, with a scale for each region, takes half the space, at some loss.",
+    )
+    cache_dir: Path | None = option(
+        None,
+        "Folder for region features, so that no image is encoded twice; without one they are kept for this run. Runs, "
+        "processes and data sets may share it.",
+    )
+    cache_size: AboveZero = option(
+        10.0,
+        "Limit on that folder, GiB; what was used longest ago goes first. Features that do not fit are kept for this "
+        "run.",
+    )
+    report_to: tuple[Literal["trackio", "tensorboard", "mlflow", "wandb"], ...] = option(
+        (), "Experiment trackers that follow the run.", panel=SCHEDULE
+    )
 
     def __post_init__(self) -> None:
-        for name in FOLDERS:
-            folder = getattr(self, name)
-            if folder is not None:
-                if not isinstance(folder, str | os.PathLike):
-                    raise ConfigError(f"{name} is {folder!r}, expected a folder")
-                object.__setattr__(self, name, Path(folder))
         if self.loss in REDUCTIONS:
             raise ConfigError(
                 f"is {self.loss!r}, which is how it is summed up",
                 option="loss",
                 remedy=("give ", Option("reduction", self.loss)),
             )
-        choices = {
-            "optimizer": OPTIMIZERS,
-            "loss": LOSSES,
-            "reduction": REDUCTIONS,
-            "augmentation": AUGMENTATIONS,
-            "finetune": FINETUNE,
-            "select": SELECT,
-            "precision": PRECISIONS,
-            "feature_precision": FEATURE_PRECISIONS,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(allowed)}")
-        if not isinstance(self.report_to, list | tuple) or not set(self.report_to) <= set(REPORT_TO):
-            raise ConfigError(f"is {self.report_to!r}, expected some of {', '.join(REPORT_TO)}", option="report_to")
-        object.__setattr__(self, "report_to", tuple(self.report_to))
-        self._check_numbers()
-        for name in ("class_prior", "fit_thresholds", "resume", "strict"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected True or False")
+        check_options(self)
         self._check_views()
         if self.patience is not None and self.select != "best":
             raise ConfigError(
-                f"patience is {self.patience}, but which epoch is better plays no part with select="
-                f"{self.select!r}: give select='best' or leave patience out"
+                (f"is {self.patience}, but which epoch is better plays no part with ", Option("select", self.select)),
+                option="patience",
+                remedy=("give ", Option("select", "best"), " or leave ", Option("patience"), " out"),
             )
         if self.resume and self.output_dir is None:
-            raise ConfigError("resume needs the output_dir of the run to go on with")
-
-    def _check_numbers(self) -> None:
-        least_values = {"epochs": 0, "warmup_epochs": 0, "views": 0, "seed": 0, "checkpoint_every": 1}
-        for name, least in least_values.items():
-            check_whole(name, getattr(self, name), least)
-        for name in ("batch_size", "class_sample", "patience"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1)
-        for name in ("learning_rate", "residual_learning_rate", "backbone_learning_rate", "cache_size"):
-            _check_number(name, getattr(self, name), above=True)
-        for name in ("weight_decay", "warmup_learning_rate", "gamma_positive", "gamma_negative", "anchor"):
-            _check_number(name, getattr(self, name))
-        for name in ("momentum", "margin"):
-            _check_number(name, getattr(self, name), under=1)
-        if self.loss_weight is not None:
-            _check_number("loss_weight", self.loss_weight, above=True)
+            raise ConfigError(("needs the ", Option("output_dir"), " of the run to go on with"), option="resume")
 
     def _check_views(self) -> None:
+        afresh = (Option("views", 0), " to encode anew in every epoch")
         if self.views > 1 and self.finetune != "none":
             raise ConfigError(
-                f"views is {self.views}, but features that are encoded once do not follow an image tower in "
-                "training: give views=0 with an augmentation, or views=1"
+                f"is {self.views}, but features that are encoded once do not follow an image tower in training",
+                option="views",
+                remedy=("give ", AnyOf((Option("views", 0), " with an augmentation"), Option("views", 1))),
             )
+        random_ones = (Option("augmentation", "crop"), Option("augmentation", "published"))
         if self.views > 1 and self.augmentation == "none":
-            mirrored = "'flip', " if self.views == 2 else ""
+            mirrored = (Option("augmentation", "flip"),) if self.views == 2 else ()
             raise ConfigError(
-                f"views is {self.views}, but without augmentation all would be the same: "
-                f"give augmentation={mirrored}'crop' or 'published', or views=1"
+                f"is {self.views}, but without augmentation all would be the same",
+                option="views",
+                remedy=("give ", AnyOf(*mirrored, *random_ones, Option("views", 1))),
             )
         if self.views > 2 and self.augmentation == "flip":
             raise ConfigError(
-                f"views is {self.views}, but an image and its mirror image are 2: "
-                "give views=2, or augmentation='crop' or 'published'"
+                f"is {self.views}, but an image and its mirror image are 2",
+                option="views",
+                remedy=("give ", AnyOf(Option("views", 2), *random_ones)),
             )
         if self.views == 1 and self.augmentation != "none":
             raise ConfigError(
-                f"augmentation is {self.augmentation!r}, but the only view is the plain image: "
-                "give views=2 or more, or views=0 to encode anew in every epoch"
+                f"is {self.augmentation!r}, but the only view is the plain image",
+                option="augmentation",
+                remedy=("give ", AnyOf((Option("views", 2), " or more"), afresh)),
             )
 
     def images_per_step(self, images: int) -> int:
@@ -240,9 +244,8 @@ class TrainingArguments:
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values."""
-        values = asdict(self)
-        values |= {name: str(values[name]) for name in FOLDERS if values[name] is not None}
-        return values | {"report_to": list(self.report_to)}
+        values = asdict(self) | {"report_to": list(self.report_to)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainingArguments":
@@ -263,10 +266,3 @@ def renewed(options: dict[str, Any]) -> dict[str, Any]:
     if options.get("loss") in REDUCTIONS:
         return {**options, "loss": "asymmetric", "reduction": options["loss"]}
     return options
-
-
-def _check_number(name: str, value: object, *, above: bool = False, under: float = math.inf) -> None:
-    valid = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < under
-    if not valid or (above and value == 0):
-        limit = "" if under == math.inf else f" and under {under:g}"
-        raise ConfigError(f"{name} is {value!r}, expected a number {'above' if above else 'of at least'} 0{limit}")
