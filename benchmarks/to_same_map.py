@@ -22,6 +22,7 @@ from dualcoop.features.encoding import RegionFeatures, encode_images_once
 from dualcoop.features.scoring import region_scores
 from dualcoop.prompts import PromptLearner, TextFeatures
 from dualcoop.prompts.learner import POLARITIES
+from dualcoop.training import Callback
 from experiments.photographs import IMAGE_SIZES, VALID_SHARE, load_parts
 
 DATA = "coco663"
@@ -50,8 +51,8 @@ class OutOfTime(Exception):  # noqa: N818 - the end of a run, not an error
 
 
 @dataclass
-class Curve:
-    """Validation mAP over the seconds of a run; hears of the epochs as the trainer's reporter.
+class Curve(Callback):
+    """Validation mAP over the seconds of a run; hears of the epochs as a callback.
 
     Attributes:
         budget: seconds after which the run is cut.
@@ -62,9 +63,6 @@ class Curve:
     seconds: list[float] = field(default_factory=list)
     valid_map: list[float] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
-
-    def encoding(self, done: int, total: int) -> None:
-        """Part of the run's time."""
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Take in an epoch; raises OutOfTime after the budget."""
@@ -157,7 +155,7 @@ def train(
         arguments,
         train=mask.apply(fit),
         valid=held,
-        reporter=curve,
+        callbacks=[curve],
         mask=mask,
         valid_features=held_features,
     )

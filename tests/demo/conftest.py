@@ -7,10 +7,11 @@ from dualcoop.demo.experiment import run_demo
 from dualcoop.demo.outcome import DemoOptions
 from dualcoop.demo.report import random_exhibits
 from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.training import Callback
 from tiny import TinyBackbone
 
 
-class Listener:
+class Listener(Callback):
     """Remembers what it hears."""
 
     def __init__(self):
@@ -42,7 +43,7 @@ def listener():
 
 @pytest.fixture(scope="session")
 def result(listener):
-    return run_demo(tiny_zero_shot(), OPTIONS, listener)
+    return run_demo(tiny_zero_shot(), OPTIONS, listener.step, listener)
 
 
 @pytest.fixture(scope="session")

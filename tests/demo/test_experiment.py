@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from demo.conftest import OPTIONS, Listener, tiny_zero_shot
+from demo.conftest import OPTIONS, tiny_zero_shot
 from dualcoop.data.splits import hold_out_images
 from dualcoop.demo import experiment
 from dualcoop.demo.experiment import run_demo
 from dualcoop.demo.outcome import LINEAR, SHARED, SPECIFIC, ZERO_SHOT
 from dualcoop.evaluation import class_thresholds, mean_average_precision
+from dualcoop.training import Callback
 
 
 def test_every_method_is_measured_with_every_seed(result):
@@ -67,7 +68,7 @@ def test_test_labels_decide_nothing(result, monkeypatch):
         return replace(data, test=data.test.with_labels(-data.test.labels))
 
     monkeypatch.setattr(experiment, "demo_data", turned)
-    other = run_demo(tiny_zero_shot(), OPTIONS, Listener())
+    other = run_demo(tiny_zero_shot(), OPTIONS, lambda text: None, Callback())
     for key, outcome in result.outcomes.items():
         for first, second in zip(outcome.runs, other.outcomes[key].runs, strict=True):
             np.testing.assert_array_equal(first.scores, second.scores)

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from dualcoop.errors import ModelError
-from dualcoop.training import checkpoints
 from dualcoop.training.checkpoints import (
     CHECKPOINT_FILE,
     optimizer_tensors,
@@ -89,7 +88,7 @@ def test_a_write_that_fails_leaves_the_checkpoint_before_it(folder, monkeypatch)
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr("dualcoop.files.os.fsync", full)
     with pytest.raises(ModelError, match=r"cannot be written \(No space left on device\)"):
         write_checkpoint(folder, {"now.a": torch.zeros(1)}, {})
     assert read_checkpoint(folder)[1] == STATE

@@ -10,7 +10,7 @@ import torch
 from backbones.tiny_models import tiny_backbone
 from coloured import CLASSES
 from dualcoop import DualCoOp, PromptConfig, Trainer
-from dualcoop.training import TrainingArguments
+from dualcoop.training import Callback, TrainingArguments
 from dualcoop.training.checkpoints import read_checkpoint
 
 PROMPTS = PromptConfig(2, 2, positive_init=None, negative_init=None, residual=False)
@@ -125,10 +125,7 @@ class Killed(BaseException):
     pass
 
 
-class Killer:
-    def encoding(self, done, total):
-        pass
-
+class Killer(Callback):
     def epoch(self, row):
         raise Killed
 
@@ -140,7 +137,7 @@ def test_a_killed_run_is_resumed_exactly(train_data, tmp_path, finetune):
     Trainer(whole, quick(output_dir=tmp_path / "whole", **options), train=train_data).train()
     with pytest.raises(Killed):
         Trainer(
-            make_clip(), quick(output_dir=tmp_path / "parts", **options), train=train_data, reporter=Killer()
+            make_clip(), quick(output_dir=tmp_path / "parts", **options), train=train_data, callbacks=[Killer()]
         ).train()
     resumed = make_clip()
     Trainer(resumed, quick(output_dir=tmp_path / "parts", resume=True, **options), train=train_data).train()

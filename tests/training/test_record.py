@@ -2,13 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from coloured import make_model
+from coloured import CLASSES, make_model
 from dualcoop.data.masks import LabelMask, partial_label_mask
 from dualcoop.data.problems import Problem
 from dualcoop.errors import ConfigError
-from dualcoop.training import TrainingArguments
+from dualcoop.evaluation import evaluate
+from dualcoop.training import TrainingArguments, TrainingResult
 from dualcoop.training.record import RunRecord
 
 
@@ -19,6 +21,11 @@ def make_record(train_data, valid_data, tmp_path):
         return RunRecord(arguments, model or make_model(), train, valid, mask, source)
 
     return make
+
+
+@pytest.fixture
+def report():
+    return evaluate(np.array([[0.9, 0.2, 0.4]]), np.array([[1, -1, 1]]), CLASSES)
 
 
 @pytest.fixture
@@ -113,30 +120,30 @@ def test_the_identity_survives_json(make_record):
     assert json.loads(json.dumps(identity)) == identity
 
 
-def test_the_finished_record_has_the_outcome_and_undefined_values_are_null(make_record, run_file):
+def test_the_finished_record_has_the_outcome_and_undefined_values_are_null(make_record, run_file, report):
     record = make_record()
     record.start(0)
     row = {"epoch": 1, "learning_rate": 0.1, "loss": 0.5, "seconds": 1.0, "valid_map": float("nan")}
-    record.finish([row], 1, 12.3456, {"validation": {"images": 10}})
+    record.end(TrainingResult((row,), 1, 12.3456, validation=report))
     run = json.loads(run_file.read_text(), parse_constant=pytest.fail)
     assert (run["chosen_epoch"], run["seconds"]) == (1, 12.346)
     assert run["history"] == [{**row, "valid_map": None}]
-    assert run["metrics"] == {"validation": {"images": 10}}
+    assert run["metrics"] == {"validation": report.to_dict()}
 
 
-def test_the_model_takes_what_others_may_see(make_record, tmp_path, monkeypatch):
+def test_the_model_takes_what_others_may_see(make_record, tmp_path, monkeypatch, report):
     monkeypatch.setattr("sys.argv", ["train", "/home/someone/secret"])
     model = make_model()
     record = make_record(model, source={"table": "/home/someone/labels.csv"})
     record.start(0)
     record.leave_out([Problem("", None, "/home/someone/broken.jpg", "cut off", "Left out")])
-    record.finish([], 0, 1.0, {"validation": {"images": 10}})
+    record.end(TrainingResult((), 0, 1.0, validation=report))
     training = model.training_record["training"]
     assert training["arguments"]["epochs"] == TrainingArguments().epochs
     assert training["data"]["train"]["images"] == 14
     assert training["images_left_out"] == 1
     assert {"started", "seconds", "versions", "machine", "label_mask", "chosen_epoch"} <= set(training)
-    assert model.training_record["metrics"] == {"validation": {"images": 10}}
+    assert model.training_record["metrics"] == {"validation": report.to_dict()}
     run = (tmp_path / "run" / "run.json").read_text()
     assert "/home/someone/secret" in run
     for name in ("config.json", "README.md"):
@@ -150,7 +157,6 @@ def test_without_a_folder_the_record_goes_to_the_model_alone(make_record, tmp_pa
     record = make_record(model, output_dir=None)
     record.start(0)
     record.leave_out([])
-    record.write_history([{"epoch": 1}])
-    record.finish([], 0, 1.0, {})
+    record.end(TrainingResult((), 0, 1.0))
     assert model.training_record["training"]["chosen_epoch"] == 0
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import torch
 from coloured import make_model, with_unreadable
 from dualcoop import DualCoOp, PromptConfig, Trainer
 from dualcoop.errors import ModelError
-from dualcoop.training import TrainingArguments
+from dualcoop.training import Callback, TrainingArguments
 from dualcoop.training.checkpoints import CHECKPOINT_FILE, read_checkpoint
 from tiny import TinyBackbone
 
@@ -17,14 +17,11 @@ class Killed(BaseException):
     pass
 
 
-class Killer:
+class Killer(Callback):
     """Kills the run when this epoch is over."""
 
     def __init__(self, epoch):
         self.last = epoch
-
-    def encoding(self, done, total):
-        pass
 
     def epoch(self, row):
         if row["epoch"] == self.last:
@@ -74,7 +71,7 @@ def kill(folder, epoch, train_data, valid_data, **options):
             arguments(folder, **options),
             train=train_data,
             valid=valid_data,
-            reporter=Killer(epoch),
+            callbacks=[Killer(epoch)],
         ).train()
 
 
@@ -207,6 +204,6 @@ def test_a_damaged_checkpoint_is_refused(train_data, valid_data, tmp_path):
 def test_images_left_out_are_reported_by_the_resumed_run_too(train_data, tmp_path):
     data = with_unreadable(train_data, tmp_path / "broken", 3)
     with pytest.raises(Killed):
-        Trainer(make_model(), arguments(tmp_path / "run"), train=data, reporter=Killer(2)).train()
+        Trainer(make_model(), arguments(tmp_path / "run"), train=data, callbacks=[Killer(2)]).train()
     result = Trainer(make_model(), arguments(tmp_path / "run", resume=True), train=data).train()
     assert [problem.path for problem in result.problems] == [str(tmp_path / "broken" / "broken-3.png")]

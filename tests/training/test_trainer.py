@@ -17,7 +17,7 @@ from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.evaluation import class_thresholds, mean_average_precision
 from dualcoop.features import store
 from dualcoop.prompts import prompts_from_dict
-from dualcoop.training import TrainingArguments, encode_images_once, validation
+from dualcoop.training import Callback, TrainingArguments, encode_images_once, validation
 from dualcoop.training.class_prior import class_log_odds
 from tiny import TinyBackbone
 
@@ -30,14 +30,15 @@ def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-class Listener:
-    """A reporter that keeps what it hears, and the contexts after each epoch."""
+class Listener(Callback):
+    """A callback that keeps what it hears, and the contexts after each epoch."""
 
     def __init__(self, model):
         self.model = model
         self.encoded = []
         self.rows = []
         self.contexts = []
+        self.results = []
 
     def encoding(self, done, total):
         self.encoded.append((done, total))
@@ -45,6 +46,9 @@ class Listener:
     def epoch(self, row):
         self.rows.append(row)
         self.contexts.append(contexts_of(self.model))
+
+    def end(self, result):
+        self.results.append(result)
 
 
 def quick(**options):
@@ -79,7 +83,7 @@ def test_contexts_change_and_nothing_else_does(train_data, valid_data, options):
             seen.append({name for name, value in model.named_parameters() if value.grad is not None})
 
     Trainer(
-        model, quick(fit_thresholds=False, **options), train=train_data, valid=valid_data, reporter=Watcher(model)
+        model, quick(fit_thresholds=False, **options), train=train_data, valid=valid_data, callbacks=[Watcher(model)]
     ).train()
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"prompts.positive_context", "prompts.negative_context"}
@@ -283,7 +287,7 @@ def test_the_epoch_is_chosen_by_validation_map(train_data, valid_data, monkeypat
     patience_runs_out = options.get("patience") == 2
     if patience_runs_out:
         values = iter([10.0, 30.0, 20.0, 31.0, 40.0, 5.0])
-    result = Trainer(model, quick(**options), train=train_data, valid=valid_data, reporter=listener).train()
+    result = Trainer(model, quick(**options), train=train_data, valid=valid_data, callbacks=[listener]).train()
     assert (result.epoch, len(result.history)) == expected
     assert same(contexts_of(model), listener.contexts[result.epoch - 1])
     assert not same(contexts_of(model), listener.contexts[0])
@@ -356,12 +360,14 @@ def test_evaluating_nothing_is_an_error(train_data):
 # What is heard and written
 
 
-def test_the_reporter_hears_of_encoding_and_of_every_epoch(train_data, valid_data):
+def test_callbacks_hear_of_encoding_of_every_epoch_and_of_the_end(train_data, valid_data):
     model = make_model()
     listener = Listener(model)
-    result = Trainer(model, quick(), train=train_data, valid=valid_data, reporter=listener).train()
+    result = Trainer(model, quick(), train=train_data, valid=valid_data, callbacks=[listener]).train()
     assert listener.encoded == [(14, 14), (10, 10)]
     assert tuple(listener.rows) == result.history
+    assert listener.results == [result]
+    assert result.validation.images == 10
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     assert result.seconds >= sum(row["seconds"] for row in result.history)
 
@@ -442,7 +448,7 @@ def test_an_interrupted_run_leaves_a_clean_model(train_data):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(model, quick(), train=train_data, reporter=Stop(model)).train()
+        Trainer(model, quick(), train=train_data, callbacks=[Stop(model)]).train()
     assert all(value.grad is None for value in model.parameters())
 
 

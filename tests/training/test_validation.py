@@ -13,14 +13,15 @@ from dualcoop.training.validation import Validation
 
 
 def make_validation(model, data, encoded=None, **options):
-    """Validation that notes what it encodes."""
+    """Validation; with a list for the numbers of images encoded, it encodes again as for a tower in training."""
 
-    def encode(images):
+    def encode():
+        features = encode_images_once(model, data)
         if encoded is not None:
-            encoded.append(len(images))
-        return encode_images_once(model, images)
+            encoded.append(len(features))
+        return features, data.labels[features.kept]
 
-    return Validation(model, TrainingArguments(**options), data, encode)
+    return Validation(model, TrainingArguments(**options), *encode(), None if encoded is None else encode)
 
 
 @pytest.mark.parametrize("reduction", ["normalised", "published"])
@@ -38,16 +39,15 @@ def test_a_row_has_the_mean_loss_and_the_map_of_the_known_labels(valid_data, red
     assert row["valid_map"] == pytest.approx(mean_average_precision(scores, labels))
 
 
-def test_images_are_encoded_once_unless_the_tower_has_changed(valid_data):
+def test_images_are_encoded_again_where_the_tower_learns_and_as_often_as_it_changes(valid_data):
     encoded = []
     validation = make_validation(make_model(), valid_data, encoded)
     validation.row()
     validation.row()
     validation.finish()
-    assert encoded == [10]
-    validation.row(encode_again=True)
-    validation.finish(encode_again=True)
     assert encoded == [10, 10, 10]
+    validation.finish(chosen_is_last=False)
+    assert encoded == [10, 10, 10, 10]
 
 
 def test_thresholds_are_fitted_and_the_report_says_to_what(valid_data):
@@ -74,13 +74,14 @@ def test_thresholds_stay_where_no_label_is_known_to_be_present(valid_data):
     assert not any("fitted" in metric.protocol for metric in report.metrics)
 
 
-def test_unreadable_images_are_left_out_and_kept_as_problems(valid_data, tmp_path):
+def test_unreadable_images_are_left_out_and_named(valid_data, tmp_path):
     data = with_unreadable(valid_data, tmp_path, 4)
     validation = make_validation(make_model(), data)
-    assert [problem.path for problem in validation.problems] == [str(tmp_path / "broken-4.png")]
     rest = valid_data.subset([i for i in range(10) if i != 4])
     assert validation.row() == make_validation(make_model(), rest).row()
-    assert validation.finish().images == 9
+    report = validation.finish()
+    assert report.images == 9
+    assert "broken-4.png" in report.notes[0]
 
 
 def test_an_epoch_cannot_be_chosen_when_all_positives_are_unreadable(valid_data, tmp_path):

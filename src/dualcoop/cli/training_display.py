@@ -7,12 +7,13 @@ from rich.progress import TaskID
 
 from dualcoop.cli.messages import say, stderr_console
 from dualcoop.cli.progress import progress_display
+from dualcoop.training.callbacks import Callback
 
 Display = TypeVar("Display", bound="TrainingDisplay")
 
 
-class TrainingDisplay:
-    """A reporter for the Trainer, to be used as a context.
+class TrainingDisplay(Callback):
+    """Shows a run in the terminal, to be used as a context.
 
     Args:
         epochs: of a run.
@@ -45,12 +46,12 @@ class TrainingDisplay:
         else:
             say(text)
 
-    def encoding(self, done: int, total: int) -> None:
+    def encoding(self, done: int, total: int | None) -> None:
         """Images encoded so far; each part of the data gets a bar of its own."""
         if self._encoding is None:
             self._encoding = self._display.add_task("encoding images", total=total, unit="image")
         self._display.update(self._encoding, completed=done, total=total)
-        if done >= total:
+        if done == total:
             self._encoding = None
 
     def epoch(self, row: dict[str, Any]) -> None:

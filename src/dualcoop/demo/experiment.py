@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,20 +30,7 @@ from dualcoop.evaluation import class_thresholds, decide, evaluate
 from dualcoop.functional import probabilities
 from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.prompts import PromptConfig
-from dualcoop.training import RegionFeatures, Trainer, TrainingArguments, encode_images_once
-
-
-class DemoReporter(Protocol):
-    """Hears what the demo is doing."""
-
-    def step(self, text: str) -> None:
-        """A new part begins."""
-
-    def encoding(self, done: int, total: int) -> None:
-        """Images encoded so far."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch of training is over."""
+from dualcoop.training import Callback, RegionFeatures, Trainer, TrainingArguments, encode_images_once
 
 
 @dataclass(frozen=True)
@@ -56,13 +42,14 @@ class _Part:
     mask: LabelMask | None = None
 
 
-def run_demo(zero_shot: DualCoOp, options: DemoOptions, reporter: DemoReporter) -> DemoResult:
+def run_demo(zero_shot: DualCoOp, options: DemoOptions, say: Callable[[str], None], callback: Callback) -> DemoResult:
     """Run all methods with all seeds.
 
     Args:
         zero_shot: the untrained model for `demo_classes()`; the others are over its backbone.
         options: of the run.
-        reporter: hears of progress.
+        say: called with what comes next, in words.
+        callback: hears of encoding and of all trainings.
 
     Raises:
         DualCoOpError: when the options make no sense.
@@ -73,23 +60,23 @@ def run_demo(zero_shot: DualCoOp, options: DemoOptions, reporter: DemoReporter) 
     assert data.test is not None
     train_data = data.train.subset(np.arange(len(data.train))[: options.train_limit])
     test_data = data.test.subset(np.arange(len(data.test))[: options.test_limit])
-    reporter.step(f"looking at {len(test_data) + len(train_data)} photographs, once for all methods")
-    test = _Part(test_data, _encoded(zero_shot, test_data, reporter))
-    everything = _Part(train_data, _encoded(zero_shot, train_data, reporter))
+    say(f"looking at {len(test_data) + len(train_data)} photographs, once for all methods")
+    test = _Part(test_data, _encoded(zero_shot, test_data, callback))
+    everything = _Part(train_data, _encoded(zero_shot, train_data, callback))
     arguments = TrainingArguments() if options.epochs is None else TrainingArguments(epochs=options.epochs)
 
     runs: dict[str, list[Run]] = {key: [] for key in TITLES}
     models: list[DualCoOp] = []
     divided = [_divide(everything, options, seed) for seed in options.seeds]
     for number, (seed, (train, valid)) in enumerate(zip(options.seeds, divided, strict=True), start=1):
-        reporter.step(f"round {number} of {len(options.seeds)}: {int(train.data.known.sum())} labels to learn from")
+        say(f"round {number} of {len(options.seeds)}: {int(train.data.known.sum())} labels to learn from")
         runs[ZERO_SHOT].append(_judged(partial(_scores, zero_shot), valid, test, 0.0))
         begin = time.perf_counter()
         scorer = _fitted_probe(train, valid)
         runs[LINEAR].append(_judged(scorer, valid, test, time.perf_counter() - begin))
         for key in (SPECIFIC, SHARED):
             begin = time.perf_counter()
-            model = _trained(zero_shot, key, train, valid, replace(arguments, seed=seed), reporter)
+            model = _trained(zero_shot, key, train, valid, replace(arguments, seed=seed), callback)
             models.append(model)
             runs[key].append(_judged(partial(_scores, model), valid, test, time.perf_counter() - begin))
     return DemoResult(
@@ -108,8 +95,8 @@ def run_demo(zero_shot: DualCoOp, options: DemoOptions, reporter: DemoReporter) 
 Scorer = Callable[[_Part], NDArray[np.float32]]
 
 
-def _encoded(model: DualCoOp, data: LabelledImages, reporter: DemoReporter) -> RegionFeatures:
-    return encode_images_once(model, data, strict=True, progress=reporter.encoding)
+def _encoded(model: DualCoOp, data: LabelledImages, callback: Callback) -> RegionFeatures:
+    return encode_images_once(model, data, strict=True, progress=callback.encoding)
 
 
 def _divide(everything: _Part, options: DemoOptions, seed: int) -> tuple[_Part, _Part]:
@@ -150,7 +137,7 @@ def _trained(
     train: _Part,
     valid: _Part,
     arguments: TrainingArguments,
-    reporter: DemoReporter,
+    callback: Callback,
 ) -> DualCoOp:
     model = DualCoOp(
         zero_shot.backbone,
@@ -163,7 +150,7 @@ def _trained(
         arguments,
         train=train.data,
         valid=valid.data,
-        reporter=reporter,
+        callbacks=[callback],
         mask=train.mask,
         train_features=train.features,
         valid_features=valid.features,

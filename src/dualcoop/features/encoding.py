@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dualcoop.cache import FeatureCache
+from dualcoop.counting import Progress
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.features.augmentation import Transform, Views
@@ -20,7 +21,6 @@ from dualcoop.inference.side_by_side import side_by_side
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
 
-Progress = Callable[[int, int], None]
 READ_AT_ONCE = 32
 LEFT_OUT = "The image was left out"
 

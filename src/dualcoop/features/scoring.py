@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.evaluation import EvaluationReport, evaluate
 from dualcoop.features.encoding import RegionFeatures
@@ -37,7 +36,7 @@ def region_scores(model: DualCoOpNetwork, features: RegionFeatures) -> np.ndarra
 def judge(
     model: DualCoOpNetwork,
     scores: np.ndarray,
-    data: LabelledImages,
+    labels: np.ndarray,
     features: RegionFeatures,
     *,
     decision_rule: str | None = None,
@@ -47,20 +46,20 @@ def judge(
     Args:
         model: gives the thresholds.
         scores: probabilities, the rows of `features`.
-        data: N images.
-        features: of these images.
+        labels: (n, M), of the same images.
+        features: of these images, and what is wrong with the unreadable ones.
         decision_rule: see `evaluate`.
     """
     report = evaluate(
         scores,
-        data.labels[features.kept],
-        data.classes,
+        labels,
+        model.classes,
         threshold=model.thresholds.cpu().numpy(),
         decision_rule=decision_rule,
     )
     if not features.problems:
         return report
-    return replace(report, notes=(_left_out(features.problems, len(data)), *report.notes))
+    return replace(report, notes=(_left_out(features.problems, features.images), *report.notes))
 
 
 def _left_out(problems: Sequence[Problem], images: int) -> str:

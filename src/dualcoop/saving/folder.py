@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,8 @@ from torch import Tensor
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.loading.registry import place_backbone
 from dualcoop.errors import BackboneError, ConfigError, ModelError
+from dualcoop.files import write_together
+from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import TextFeatures
 from dualcoop.saving.card import model_card, shared_backbone_name
 from dualcoop.saving.config import CONFIG_FILE, SavedConfig, plain, read_config
@@ -35,7 +36,7 @@ CLASSES_KEY = "classes_sha256"
 MADE_FROM_KEY = "made_from_sha256"
 
 
-def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: bool = False) -> None:
+def save_model(model: DualCoOpNetwork, folder: str | os.PathLike[str], *, shared: bool = False) -> None:
     """Write a model into a folder, which is made if need be; other files there stay.
 
     All files are written beside their places and moved into them when complete, config.json last. It holds
@@ -80,7 +81,7 @@ def save_model(model: "DualCoOp", folder: str | os.PathLike[str], *, shared: boo
     contents[CARD_FILE] = model_card(config).encode()
     contents[CONFIG_FILE] = (json.dumps(config.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
     try:
-        _write_together(folder, contents)
+        write_together(folder, contents)
         if not model.backbone_delta:
             (folder / BACKBONE_FILE).unlink(missing_ok=True)
     except OSError as error:
@@ -176,7 +177,7 @@ def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-def _own_tensors(model: "DualCoOp") -> dict[str, Tensor]:
+def _own_tensors(model: DualCoOpNetwork) -> dict[str, Tensor]:
     """What a model has beyond its backbone: contexts, thresholds and class biases."""
     contexts = {f"prompts.{name}": tensor for name, tensor in model.prompts.state_dict().items()}
     return {**contexts, "thresholds": model.thresholds, "class_bias": model.class_bias}
@@ -190,18 +191,6 @@ def _to_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = N
     """The content of a safetensors file; one metadata entry at most, since several come in random order."""
     contents = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     return to_bytes(contents, metadata=metadata)
-
-
-def _write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
-        for name, content in contents.items():
-            with (Path(beside) / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for name in contents:
-            (Path(beside) / name).replace(folder / name)
 
 
 def _read_tensors(folder: Path, name: str, config: SavedConfig) -> tuple[dict[str, Tensor], dict[str, str]]:

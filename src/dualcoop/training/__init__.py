@@ -8,18 +8,20 @@ if TYPE_CHECKING:
     from dualcoop.features.encoding import RegionFeatures as RegionFeatures
     from dualcoop.features.encoding import encode_images_once as encode_images_once
     from dualcoop.training.arguments import TrainingArguments as TrainingArguments
-    from dualcoop.training.trainer import Reporter as Reporter
+    from dualcoop.training.callbacks import Callback as Callback
+    from dualcoop.training.fitting import fit_prompts as fit_prompts
+    from dualcoop.training.result import TrainingResult as TrainingResult
     from dualcoop.training.trainer import Trainer as Trainer
-    from dualcoop.training.trainer import TrainingResult as TrainingResult
 
 # Imported when first asked for, so that the command line can show the arguments' defaults without torch.
 _HOMES = {
+    "Callback": "dualcoop.training.callbacks",
     "RegionFeatures": "dualcoop.features.encoding",
-    "Reporter": "dualcoop.training.trainer",
     "Trainer": "dualcoop.training.trainer",
     "TrainingArguments": "dualcoop.training.arguments",
-    "TrainingResult": "dualcoop.training.trainer",
+    "TrainingResult": "dualcoop.training.result",
     "encode_images_once": "dualcoop.features.encoding",
+    "fit_prompts": "dualcoop.training.fitting",
 }
 
 __all__ = [*_HOMES]

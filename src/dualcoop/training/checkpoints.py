@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from dualcoop.errors import ModelError
+from dualcoop.files import write_file
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -30,17 +30,12 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, 
     contents = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(state)
     data = to_bytes(contents, metadata={"state": text, "sha256": _checksum(contents, text)})
-    temporary = folder / f"{CHECKPOINT_FILE}.new"
+    path = folder / CHECKPOINT_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / CHECKPOINT_FILE)
+        write_file(path, data)
     except OSError as error:
         raise ModelError(
-            f"{temporary}: the checkpoint cannot be written ({error.strerror or error}): make room or choose "
+            f"{path}: the checkpoint cannot be written ({error.strerror or error}): make room or choose "
             "another output_dir; the one before it is intact"
         ) from error
 

@@ -1,18 +1,19 @@
 """What a run must fulfil before anything is computed."""
 
+import numpy as np
+
 from dualcoop.class_names import ClassDifferences
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.features.encoding import RegionFeatures
 from dualcoop.features.store import region_shape
-from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
 
 
 def check_run(
-    model: DualCoOp,
+    model: DualCoOpNetwork,
     arguments: TrainingArguments,
     train: LabelledImages,
     valid: LabelledImages | None,
@@ -28,19 +29,7 @@ def check_run(
     for data in (train, valid):
         if data is not None:
             check_classes(model, data)
-    if not list(model.prompts.parameters()):
-        raise ConfigError(
-            "the model's prompts are hand-crafted templates, so there is nothing to train: "
-            "make the model with prompts=PromptConfig()"
-        )
-    check_positives(train)
-    if arguments.select == "best" and (valid is None or not valid.positives.any()):
-        lack = "there are no validation images" if valid is None else "no validation label is known as present"
-        raise ConfigError(
-            f"select is 'best', but {lack} to choose by: hold images out of the training set, or use select='last'"
-        )
-    if arguments.class_sample is not None and arguments.class_sample > len(model.classes):
-        raise ConfigError(f"class_sample is {arguments.class_sample}, but there are only {len(model.classes)} classes")
+    _check_labels(model, arguments, train.labels, None if valid is None else valid.labels)
     if mask is not None and (mask.keep.shape != train.labels.shape or train.known[~mask.keep].any()):
         raise DataError(
             "the training labels did not go through the mask that is to be written down with the run: "
@@ -48,15 +37,70 @@ def check_run(
         )
 
 
-def check_positives(train: LabelledImages) -> None:
-    """Refuse training images from which nothing can be learned.
+def check_fit(
+    model: DualCoOpNetwork,
+    arguments: TrainingArguments,
+    features: RegionFeatures,
+    labels: np.ndarray,
+    valid: tuple[RegionFeatures, np.ndarray] | None,
+) -> None:
+    """Refuse to train on region features at hand what cannot be trained on them.
+
+    Raises:
+        ConfigError: when the arguments need images or a folder, or features, labels and model do not fit each other.
+        DataError: when no label is known to be present.
+    """
+    for option, unsuitable, why in (
+        ("output_dir", arguments.output_dir is not None, "writes nothing"),
+        ("finetune", arguments.finetune != "none", "leaves the image tower as it is"),
+        ("views", not arguments.views, "sees no images that could be encoded anew"),
+    ):
+        if unsuitable:
+            raise ConfigError(
+                ("is ", repr(getattr(arguments, option)), f", but training on region features at hand {why}"),
+                option=option,
+                remedy="train on the images with dualcoop.Trainer, or leave it out",
+            )
+    for name, part, known, views in (
+        ("features", features, labels, arguments.views),
+        *([("valid", *valid, 1)] if valid is not None else []),
+    ):
+        if known.shape != (len(part), len(model.classes)):
+            raise ConfigError(
+                f"labels of {name} are {known.shape}, expected {(len(part), len(model.classes))}: a row for each "
+                "image that could be read, features.kept of all, and a column for each class"
+            )
+        _check_shape(model, part, part.images, name, views)
+    _check_labels(model, arguments, labels, None if valid is None else valid[1])
+
+
+def _check_labels(
+    model: DualCoOpNetwork, arguments: TrainingArguments, train: np.ndarray, valid: np.ndarray | None
+) -> None:
+    if not list(model.prompts.parameters()):
+        raise ConfigError(
+            "the model's prompts are hand-crafted templates, so there is nothing to train: "
+            "make the model with prompts=PromptConfig()"
+        )
+    check_positives(train)
+    if arguments.select == "best" and (valid is None or not (valid > 0).any()):
+        lack = "there are no validation images" if valid is None else "no validation label is known as present"
+        raise ConfigError(
+            f"select is 'best', but {lack} to choose by: hold images out of the training set, or use select='last'"
+        )
+    if arguments.class_sample is not None and arguments.class_sample > len(model.classes):
+        raise ConfigError(f"class_sample is {arguments.class_sample}, but there are only {len(model.classes)} classes")
+
+
+def check_positives(labels: np.ndarray) -> None:
+    """Refuse labels (n, M) of training images from which nothing can be learned.
 
     Raises:
         DataError: when no label is known to be present.
     """
-    if not train.positives.any():
+    if not (labels > 0).any():
         raise DataError(
-            f"there are {len(train)} training images, and no label among them is known to be present: "
+            f"there are {len(labels)} training images, and no label among them is known to be present: "
             "give images with at least one label"
         )
 
@@ -77,7 +121,7 @@ def check_classes(model: DualCoOpNetwork, data: LabelledImages) -> None:
 
 
 def check_features(
-    model: DualCoOp, data: LabelledImages | None, features: RegionFeatures | None, name: str, views: int
+    model: DualCoOpNetwork, data: LabelledImages | None, features: RegionFeatures | None, name: str, views: int
 ) -> None:
     """Refuse features that were encoded for something else.
 
@@ -95,7 +139,11 @@ def check_features(
         return
     if not views:
         raise ConfigError(f"{name} are given, but this run encodes images anew in every epoch: leave them out")
-    expected = (0 if data is None else len(data), *region_shape(model))
+    _check_shape(model, features, 0 if data is None else len(data), name, views)
+
+
+def _check_shape(model: DualCoOpNetwork, features: RegionFeatures, images: int, name: str, views: int) -> None:
+    expected = (images, *region_shape(model))
     found = (features.images, *features.region_shape)
     if found != expected or features.views < views:
         raise ConfigError(

@@ -6,12 +6,40 @@ from typing import Any
 
 import pandas as pd
 
+from dualcoop.files import replacing, write_file
+from dualcoop.training.callbacks import Callback
+from dualcoop.training.result import TrainingResult
+
+HISTORY_FILE = "history.csv"
+CURVES_FILE = "curves.png"
+
+
+class HistoryFiles(Callback):
+    """Writes the history of a run into its folder: after every epoch as CSV, at the end as curves too.
+
+    Args:
+        folder: of the run.
+        history: rows of the run so far; it grows.
+    """
+
+    def __init__(self, folder: Path, history: Sequence[dict[str, Any]]) -> None:
+        self._folder = folder
+        self._history = history
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Write the CSV."""
+        write_history(self._history, self._folder / HISTORY_FILE)
+
+    def end(self, result: TrainingResult) -> None:
+        """Write both, if there was an epoch at all."""
+        if result.history:
+            write_history(result.history, self._folder / HISTORY_FILE)
+            plot_history(result.history, self._folder / CURVES_FILE)
+
 
 def write_history(history: Sequence[dict[str, Any]], path: Path) -> None:
     """One CSV row per epoch, replaced as a whole; values that are not defined are empty."""
-    temporary = path.with_name(f"{path.name}.new")
-    pd.DataFrame(list(history)).to_csv(temporary, index=False)
-    temporary.replace(path)
+    write_file(path, pd.DataFrame(list(history)).to_csv(index=False))
 
 
 def plot_history(history: Sequence[dict[str, Any]], path: Path) -> None:
@@ -32,4 +60,5 @@ def plot_history(history: Sequence[dict[str, Any]], path: Path) -> None:
     if scored:
         axes[1].plot(frame["epoch"], frame["valid_map"], marker=".", color="tab:green")
         axes[1].set(xlabel="epoch", ylabel="validation mAP, % (classes without positives skipped)")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as file:
+        figure.savefig(file, dpi=120, format="png")

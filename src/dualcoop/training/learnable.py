@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dualcoop.errors import ConfigError
-from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
 
 PROMPTS = "prompts."
@@ -16,7 +16,7 @@ RESIDUAL = "_residual"
 
 
 @contextmanager
-def learnable_parameters(model: DualCoOp, finetune: str) -> Iterator[dict[str, nn.Parameter]]:
+def learnable_parameters(model: DualCoOpNetwork, finetune: str) -> Iterator[dict[str, nn.Parameter]]:
     """Parameters to train by name; afterwards the backbone is frozen again and no gradient is kept.
 
     Args:
@@ -41,7 +41,7 @@ def learnable_parameters(model: DualCoOp, finetune: str) -> Iterator[dict[str, n
                 parameter.requires_grad_(False)
 
 
-def _tuned_names(model: DualCoOp, finetune: str) -> list[str]:
+def _tuned_names(model: DualCoOpNetwork, finetune: str) -> list[str]:
     if finetune == "none":
         return []
     image = getattr(model.backbone, "image", None)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from dualcoop.files import write_file
+
 PACKAGES = (
     "dualcoop",
     "torch",
@@ -51,7 +53,4 @@ def write_json(content: dict[str, Any], path: Path) -> None:
         content: JSON values; numbers that are not finite have no place in JSON.
         path: the file.
     """
-    temporary = path.with_name(path.name + ".new")
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -9,16 +9,16 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.data.problems import Problem
 from dualcoop.errors import ConfigError
-from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.network import DualCoOpNetwork
 from dualcoop.saving.config import plain
+from dualcoop.saving.folder import save_model
 from dualcoop.training.arguments import TrainingArguments
-from dualcoop.training.curves import plot_history, write_history
+from dualcoop.training.callbacks import Callback
 from dualcoop.training.provenance import machine, versions, write_json
+from dualcoop.training.result import TrainingResult
 
 RUN_FILE = "run.json"
 MASK_FILE = "label_mask.npz"
-HISTORY_FILE = "history.csv"
-CURVES_FILE = "curves.png"
 # Options that may change between the start of a run and its resumption.
 FREE_OPTIONS = ("output_dir", "resume", "checkpoint_every", "strict", "cache_dir", "cache_size", "report_to")
 # A model is shared more widely than its folder: paths and command lines of the machine that trained it stay
@@ -36,7 +36,7 @@ SAVED_WITH_MODEL = (
 LOCAL_OPTIONS = ("output_dir", "resume", "cache_dir", "cache_size", "report_to")
 
 
-class RunRecord:
+class RunRecord(Callback):
     """Collects what a run is and does, and writes it to the output folder where there is one.
 
     Raises:
@@ -46,7 +46,7 @@ class RunRecord:
     def __init__(
         self,
         arguments: TrainingArguments,
-        model: DualCoOp,
+        model: DualCoOpNetwork,
         train: LabelledImages,
         valid: LabelledImages | None,
         mask: LabelMask | None,
@@ -110,33 +110,19 @@ class RunRecord:
         self._content["left_out"] = [str(problem) for problem in problems]
         self._write()
 
-    def write_history(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write the history so far as CSV."""
-        if self._folder is not None and history:
-            write_history(history, self._folder / HISTORY_FILE)
-
-    def finish(self, history: Sequence[dict[str, Any]], epoch: int, seconds: float, metrics: dict[str, Any]) -> None:
-        """Attach the record to the model, and write it, the curves and the model.
-
-        Args:
-            history: of all epochs.
-            epoch: the one that the model's contexts come from.
-            seconds: wall time.
-            metrics: reports by the part of the data that they are about.
-        """
+    def end(self, result: TrainingResult) -> None:
+        """Attach the record to the model, and write both."""
+        metrics = {} if result.validation is None else {"validation": result.validation.to_dict()}
         self._content |= {
-            "chosen_epoch": epoch,
-            "seconds": round(seconds, 3),
-            "history": list(history),
+            "chosen_epoch": result.epoch,
+            "seconds": round(result.seconds, 3),
+            "history": list(result.history),
             "metrics": metrics,
         }
         self._model.training_record = plain({"training": self._public(), "metrics": metrics})
         self._write()
         if self._folder is not None:
-            if history:
-                write_history(history, self._folder / HISTORY_FILE)
-                plot_history(history, self._folder / CURVES_FILE)
-            self._model.save_pretrained(self._folder)
+            save_model(self._model, self._folder)
 
     def _public(self) -> dict[str, Any]:
         content = {key: self._content[key] for key in SAVED_WITH_MODEL}

@@ -9,6 +9,7 @@ from torch import nn
 from dualcoop.errors import ModelError
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments
+from dualcoop.training.callbacks import Callback
 from dualcoop.training.checkpoints import (
     optimizer_tensors,
     read_checkpoint,
@@ -56,6 +57,26 @@ class Epochs:
         if self.done >= arguments.epochs:
             return True
         return arguments.patience is not None and self.done - self.chosen >= arguments.patience
+
+
+class Checkpoints(Callback):
+    """Writes the checkpoints of a run that are due.
+
+    Args:
+        run: in training.
+        folder: of the run.
+        identity: what another call must agree with to go on with this run, JSON values.
+    """
+
+    def __init__(self, run: "Run", folder: Path, identity: dict[str, Any]) -> None:
+        self._run = run
+        self._folder = folder
+        self._identity = identity
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Write one, if this is an epoch for it; ModelError when it cannot be written."""
+        if self._run.checkpoint_is_due():
+            self._run.save(self._folder, self._identity)
 
 
 class Run:

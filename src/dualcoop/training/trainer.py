@@ -1,8 +1,8 @@
 """Learns the contexts of a model from partially labelled images."""
 
 import time
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,46 +14,20 @@ from dualcoop.errors import DataError
 from dualcoop.evaluation import EvaluationReport
 from dualcoop.features.encoding import RegionFeatures, encode_images_once, readable_images
 from dualcoop.features.scoring import judge, region_scores
-from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.batches import EncodedAnew, EncodedOnce, RegionSource
+from dualcoop.training.callbacks import Callback, Callbacks
 from dualcoop.training.checkpoints import remove_checkpoint
 from dualcoop.training.checks import check_classes, check_features, check_positives, check_run
-from dualcoop.training.class_prior import set_class_bias
-from dualcoop.training.learnable import assign, learnable_parameters
+from dualcoop.training.curves import HistoryFiles
+from dualcoop.training.fitting import finish_run, run_epochs
+from dualcoop.training.learnable import learnable_parameters
 from dualcoop.training.record import RunRecord
-from dualcoop.training.run import Run
-from dualcoop.training.steps import train_epoch
+from dualcoop.training.result import TrainingResult
+from dualcoop.training.run import Checkpoints, Run
 from dualcoop.training.validation import Validation
-
-
-class Reporter(Protocol):
-    """Hears how a run goes on."""
-
-    def encoding(self, done: int, total: int) -> None:
-        """Images encoded so far."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is over, its checkpoint written; `row` is its line of the history."""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """Outcome of a run.
-
-    Attributes:
-        history: one row per epoch: epoch, learning_rate, loss, seconds (of its steps), and valid_loss and
-            valid_map where there are validation images. Losses are means over the known labels.
-        epoch: the epoch whose contexts the model has now, from 1; 0 when none was run.
-        seconds: wall time of this call, encoding included; of a resumed run, its last part.
-        problems: training and validation images that could not be read and were left out.
-    """
-
-    history: tuple[dict[str, Any], ...]
-    epoch: int
-    seconds: float
-    problems: tuple[Problem, ...] = ()
 
 
 class Trainer:
@@ -66,7 +40,7 @@ class Trainer:
         arguments: TrainingArguments() when None.
         train: images with partial labels.
         valid: images held out for the choice of epoch and thresholds; never test data.
-        reporter: hears of progress.
+        callbacks: hear how the run goes on.
         mask: the partial-label mask that `train`'s labels went through, written down with the run.
         source: how the data were loaded, JSON values, written down with the run.
         train_features, valid_features: what `encode_images_once` gave for this backbone, image size and these
@@ -80,12 +54,12 @@ class Trainer:
 
     def __init__(
         self,
-        model: DualCoOp,
+        model: DualCoOpNetwork,
         arguments: TrainingArguments | None = None,
         *,
         train: LabelledImages,
         valid: LabelledImages | None = None,
-        reporter: Reporter | None = None,
+        callbacks: Sequence[Callback] = (),
         mask: LabelMask | None = None,
         source: dict[str, Any] | None = None,
         train_features: RegionFeatures | None = None,
@@ -95,7 +69,7 @@ class Trainer:
         self.arguments = arguments or TrainingArguments()
         self.train_data = train
         self.valid_data = valid if valid is not None and len(valid) else None
-        self.reporter = reporter
+        self.callbacks = tuple(callbacks)
         self._train_features = train_features
         self._valid_features = valid_features
         check_run(model, self.arguments, train, self.valid_data, mask)
@@ -127,37 +101,22 @@ class Trainer:
         arguments, folder = self.arguments, self.arguments.output_dir
         with learnable_parameters(self.model, arguments.finetune) as learnable:
             run = Run(arguments, learnable, Anchor(self.model, arguments.anchor))
+            identity = self._record.identity()
             if folder is not None and arguments.resume:
-                run.resume(folder, self._record.identity())
+                run.resume(folder, identity)
             self._record.start(run.epochs.done)
-            if folder is not None and not arguments.resume:
-                remove_checkpoint(folder)
+            writers: list[Callback] = [self._record]
+            if folder is not None:
+                if not arguments.resume:
+                    remove_checkpoint(folder)
+                writers = [Checkpoints(run, folder, identity), HistoryFiles(folder, run.epochs.history), self._record]
             source, labels, problems = self._training_source()
-            if arguments.class_prior:
-                set_class_bias(self.model, labels)
-            validation = self._validation()
-            if validation is not None:
-                problems += validation.problems
+            validation, more = self._validation()
+            problems += more
             self._record.leave_out(problems)
-            while not run.is_over():
-                row = train_epoch(self.model, arguments, run.optimizer, source, labels, run.anchor, run.epochs.done)
-                if validation is not None:
-                    row |= validation.row(encode_again=not self._frozen)
-                run.add(row)
-                if folder is not None and run.checkpoint_is_due():
-                    run.save(folder, self._record.identity())
-                    self._record.write_history(run.epochs.history)
-                if self.reporter is not None:
-                    self.reporter.epoch(dict(row))
-            assign(learnable, run.chosen)
-        epochs = run.epochs
-        metrics = {}
-        if validation is not None:
-            stale = not self._frozen and epochs.chosen != epochs.done
-            metrics["validation"] = validation.finish(encode_again=stale).to_dict()
-        seconds = time.perf_counter() - start
-        self._record.finish(epochs.history, epochs.chosen, seconds, metrics)
-        return TrainingResult(tuple(epochs.history), epochs.chosen, seconds, problems)
+            callback = Callbacks([*writers, *self.callbacks])
+            run_epochs(self.model, run, source, labels, validation, callback)
+        return finish_run(run, validation, callback, start, problems)
 
     def evaluate(self, data: LabelledImages) -> EvaluationReport:
         """Metrics of the model as it is on labelled images; decisions by the model's thresholds.
@@ -170,7 +129,7 @@ class Trainer:
         """
         check_classes(self.model, data)
         features = self._encode(data)
-        return judge(self.model, region_scores(self.model, features), data, features)
+        return judge(self.model, region_scores(self.model, features), data.labels[features.kept], features)
 
     def _training_source(self) -> tuple[RegionSource, np.ndarray, tuple[Problem, ...]]:
         """Region features and labels (n, M) of the training images that can be read, and the other images."""
@@ -194,13 +153,22 @@ class Trainer:
                 precision=arguments.precision,
                 seed=arguments.seed,
             )
-        check_positives(data)
+        check_positives(data.labels)
         return source, data.labels, problems
 
-    def _validation(self) -> Validation | None:
-        if self.valid_data is None:
-            return None
-        return Validation(self.model, self.arguments, self.valid_data, self._encode, self._valid_features)
+    def _validation(self) -> tuple[Validation | None, tuple[Problem, ...]]:
+        """Validation, and the images for it that cannot be read."""
+        data = self.valid_data
+        if data is None:
+            return None, ()
+
+        def encoded(features: RegionFeatures | None = None) -> tuple[RegionFeatures, np.ndarray]:
+            features = self._encode(data) if features is None else features
+            return features, data.labels[features.kept]
+
+        features, labels = encoded(self._valid_features)
+        again = None if self._frozen else encoded
+        return Validation(self.model, self.arguments, features, labels, again), features.problems
 
     def _encode(self, data: LabelledImages, views: int = 1) -> RegionFeatures:
         features = encode_images_once(
@@ -214,7 +182,7 @@ class Trainer:
             stored=self.arguments.feature_precision,
             cache=self._cache,
             folder=self.arguments.output_dir,
-            progress=None if self.reporter is None else self.reporter.encoding,
+            progress=Callbacks(self.callbacks).encoding,
         )
         _check_any_read(features.kept, data, features.problems)
         return features

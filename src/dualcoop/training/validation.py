@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
-from dualcoop.data.labels import LabelledImages
-from dualcoop.data.problems import Problem
 from dualcoop.errors import DataError
 from dualcoop.evaluation import EvaluationReport, class_thresholds, mean_average_precision
 from dualcoop.features.encoding import RegionFeatures
@@ -25,12 +24,9 @@ class Validation:
     Args:
         model: in training.
         arguments: of the run.
-        data: the images.
-        encode: gives their features with the image tower as it is now.
-        features: of these images, where they are known.
-
-    Attributes:
-        problems: images that cannot be read.
+        features: of n images.
+        labels: (n, M), of these images.
+        encode_again: features and labels with the image tower as it is when this is called; None for a frozen tower.
 
     Raises:
         DataError: when epochs are chosen by images of which too few can be read.
@@ -40,52 +36,45 @@ class Validation:
         self,
         model: DualCoOpNetwork,
         arguments: TrainingArguments,
-        data: LabelledImages,
-        encode: Callable[[LabelledImages], RegionFeatures],
-        features: RegionFeatures | None = None,
+        features: RegionFeatures,
+        labels: np.ndarray,
+        encode_again: Callable[[], tuple[RegionFeatures, np.ndarray]] | None = None,
     ) -> None:
         self._model = model
         self._arguments = arguments
-        self._data = data
-        self._encode = encode
-        self._features = encode(data) if features is None else features
-        self.problems: tuple[Problem, ...] = self._features.problems
-        if arguments.select == "best" and not (data.labels[self._features.kept] > 0).any():
+        self._features = features
+        self._labels = labels
+        self._encode_again = encode_again
+        if arguments.select == "best" and not (labels > 0).any():
             raise DataError(
                 "select is 'best', but no label is known to be present in the validation images that can be "
-                f"read. {self.problems[0]} Mend such images, or use select='last'."
+                f"read. {features.problems[0]} Mend such images, or use select='last'."
             )
 
-    def row(self, *, encode_again: bool = False) -> dict[str, Any]:
-        """Entries for the history: valid_loss, the mean over the known labels, and valid_map in percent.
-
-        Args:
-            encode_again: the image tower has changed.
-        """
-        if encode_again:
-            self._features = self._encode(self._data)
-        labels = self._data.labels[self._features.kept]
+    def row(self) -> dict[str, Any]:
+        """Entries for the history: valid_loss, the mean over the known labels, and valid_map in percent."""
+        if self._encode_again is not None:
+            self._features, self._labels = self._encode_again()
         logits = region_logits(self._model, self._features)
-        loss = float(known_loss(self._arguments, logits, torch.from_numpy(labels)))
+        loss = float(known_loss(self._arguments, logits, torch.from_numpy(self._labels)))
         if self._arguments.reduction == "published":
-            loss /= max(int((labels != 0).sum()), 1)
+            loss /= max(int((self._labels != 0).sum()), 1)
         return {
             "valid_loss": loss,
-            "valid_map": mean_average_precision(probabilities(logits).numpy(), labels),
+            "valid_map": mean_average_precision(probabilities(logits).numpy(), self._labels),
         }
 
-    def finish(self, *, encode_again: bool = False) -> EvaluationReport:
+    def finish(self, *, chosen_is_last: bool = True) -> EvaluationReport:
         """Fit the model's thresholds where that is asked for and possible, and report on the model.
 
         Args:
-            encode_again: the image tower has changed.
+            chosen_is_last: the model is as it was at the last `row`.
         """
-        if encode_again:
-            self._features = self._encode(self._data)
+        if self._encode_again is not None and not chosen_is_last:
+            self._features, self._labels = self._encode_again()
         scores = region_scores(self._model, self._features)
-        labels = self._data.labels[self._features.kept]
-        fitted = self._arguments.fit_thresholds and bool((labels > 0).any())
+        fitted = self._arguments.fit_thresholds and bool((self._labels > 0).any())
         if fitted:
-            self._model.set_thresholds(class_thresholds(scores, labels))
+            self._model.set_thresholds(class_thresholds(scores, self._labels))
         rule = FITTED_RULE if fitted else None
-        return judge(self._model, scores, self._data, self._features, decision_rule=rule)
+        return judge(self._model, scores, self._labels, self._features, decision_rule=rule)

@@ -48,7 +48,7 @@ def demo(
         zero_shot = DualCoOp.zero_shot(DEFAULT_BACKBONE, demo_classes(), device=device)
     options = DemoOptions(known_fraction=known_fraction, seeds=tuple(range(seeds)))
     with TrainingDisplay(TrainingArguments().epochs, lines=False) as display:
-        result = run_demo(zero_shot, options, display)
+        result = run_demo(zero_shot, options, display.step, display)
         display.step("writing the report")
         exhibits = random_exhibits(result)
         output.mkdir(parents=True, exist_ok=True)

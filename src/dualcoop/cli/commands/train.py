@@ -124,7 +124,7 @@ def train(
                 arguments,
                 train=shown.train,
                 valid=shown.valid,
-                reporter=display,
+                callbacks=[display],
                 mask=mask,
                 source={OPTIONS: options},
             ).train()
