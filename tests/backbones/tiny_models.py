@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
 from dualcoop.backbones.text.tokens import PromptTokenizer
 from dualcoop.backbones.towers.two_towers import TwoTowerBackbone
+from tolerances import assert_agree
 
 IMAGE_SIZE = 64
 EMBED_DIM = 32
@@ -162,6 +163,14 @@ def tiny_backbone(family: str, model: Any = None) -> TwoTowerBackbone:
 
 def random_images(size: int = IMAGE_SIZE, count: int = 2, seed: int = 0) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_towers_agree(found: Tensor, expected: Tensor) -> None:
+    """Features, or gradients of them, of two computations through any of these towers.
+
+    The deepest has 17 products behind each other, the widest product 3 * 16 * 16 summands.
+    """
+    assert_agree(found, expected, terms=768, layers=17)
 
 
 def unit(features: Tensor) -> Tensor:

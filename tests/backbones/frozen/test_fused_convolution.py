@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dualcoop.backbones.frozen import fused_convolution
 from dualcoop.backbones.frozen.fused_convolution import FusedConvolution, fuses
+from tolerances import assert_agree
 
 SHAPES: list[dict[str, Any]] = [
     {"kernel_size": 1},
@@ -23,6 +24,8 @@ SAME: list[dict[str, Any]] = [
     {"kernel_size": 1, "stride": 2},
     {"kernel_size": (5, 3), "stride": (2, 4)},
 ]
+SIZE = {"terms": 8 * 3 * 3, "layers": 3, "scale": 30.0}
+"""A product forward, and one with its square backward; the largest number of `features` is about 30."""
 ACTIVATIONS = [nn.Identity, nn.ReLU, nn.ReLU6]
 
 needs_fusion = pytest.mark.skipif(not fuses("cpu", torch.float32), reason="this torch has no fused convolutions")
@@ -57,7 +60,7 @@ def test_values_are_those_of_the_layers(
 ) -> None:
     layer, given = convolution(shape, kind), features()
     fused = FusedConvolution(layer, activation())
-    torch.testing.assert_close(fused(given), activation()(layer(given)), rtol=1e-5, atol=1e-5)
+    assert_agree(fused(given), activation()(layer(given)), **SIZE)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -72,7 +75,7 @@ def test_gradients_are_those_of_the_layers(
         given = features().requires_grad_()
         run(given).square().sum().backward()
         gradients.append(given.grad)
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-3)
+    assert_agree(*gradients, **SIZE)
 
 
 @needs_fusion
@@ -81,7 +84,7 @@ def test_a_sum_comes_before_the_activation(contiguous: torch.memory_format) -> N
     layer, given = convolution(SHAPES[1]), features()
     added = features().contiguous(memory_format=contiguous)
     fused = FusedConvolution(layer, nn.ReLU())
-    torch.testing.assert_close(fused(given, added), (layer(given) + added).relu(), rtol=1e-5, atol=1e-5)
+    assert_agree(fused(given, added), (layer(given) + added).relu(), **SIZE)
     wanted = features().requires_grad_()
     fused(given, wanted).sum().backward()
     assert wanted.grad is not None

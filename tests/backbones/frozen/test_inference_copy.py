@@ -12,7 +12,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn.functional import normalize
 
-from backbones.tiny_models import CONFIGS, random_images, tiny_backbone
+from backbones.tiny_models import CONFIGS, assert_towers_agree, random_images, tiny_backbone
 from dualcoop.backbones import create_backbone
 from dualcoop.backbones.frozen import folding
 from dualcoop.backbones.frozen.folding import folded
@@ -38,13 +38,13 @@ def unfolded_regions(backbone: TwoTowerBackbone, images: torch.Tensor) -> torch.
 def test_folded_regions_equal_those_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:
     images = random_images()
     expected = unfolded_regions(backbone, images)
-    torch.testing.assert_close(backbone.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(backbone.encode_regions(images), expected)
 
 
 def test_folded_pooling_equals_that_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:
     images = random_images()
     expected = normalize(backbone.image.pooled(images), dim=-1)
-    torch.testing.assert_close(backbone.encode_pooled(images), expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(backbone.encode_pooled(images), expected)
 
 
 def test_gradients_of_the_pixels_equal_those_of_the_unfolded_twin(backbone: TwoTowerBackbone) -> None:
@@ -55,7 +55,7 @@ def test_gradients_of_the_pixels_equal_those_of_the_unfolded_twin(backbone: TwoT
         (encode(images) * weights).sum().backward()
         assert images.grad is not None
         gradients.append(images.grad)
-    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
+    assert_towers_agree(*gradients)
 
 
 def test_no_batch_norm_is_left_behind_a_convolution(resnet: TwoTowerBackbone) -> None:
@@ -79,7 +79,7 @@ def test_without_fused_convolutions_the_layers_stay(resnet: TwoTowerBackbone, mo
     images = random_images()
     expected = unfolded_regions(resnet, images)
     found = normalize(twin.regions(images, global_region=True), dim=-1)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(found, expected)
 
 
 def test_norms_that_are_no_batch_norm_stay_where_they_are(resnet: TwoTowerBackbone) -> None:
@@ -87,7 +87,7 @@ def test_norms_that_are_no_batch_norm_stay_where_they_are(resnet: TwoTowerBackbo
     tower.visual = freeze_batch_norm_2d(tower.visual)
     images = random_images()
     expected = unfolded_regions(resnet, images)
-    torch.testing.assert_close(resnet.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(resnet.encode_regions(images), expected)
 
 
 @pytest.mark.parametrize("name", ["act1", "act3"])
@@ -95,7 +95,7 @@ def test_blocks_with_other_activations_stay_as_they_are(resnet: TwoTowerBackbone
     setattr(resnet.image.visual.layer4[-1], name, nn.GELU())
     images = random_images()
     expected = unfolded_regions(resnet, images)
-    torch.testing.assert_close(resnet.encode_regions(images), expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(resnet.encode_regions(images), expected)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -110,16 +110,16 @@ def test_transforms_of_torch_see_the_tower_itself(resnet: TwoTowerBackbone) -> N
 
     direction = torch.ones_like(images)
     for mine, theirs in zip(*(torch.func.jvp(each, (images,), (direction,)) for each in (encode, slow)), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+        assert_towers_agree(mine, theirs)
     traced = torch.jit.trace(encode, images, check_trace=False)
-    torch.testing.assert_close(traced(images), slow(images), rtol=1e-4, atol=1e-5)
+    assert_towers_agree(traced(images), slow(images))
 
 
 def test_towers_of_other_precision_are_folded_too(resnet: TwoTowerBackbone) -> None:
     tower = resnet.image.double()
     images = random_images().double()
     found, expected = (each.regions(images, global_region=True) for each in (folded(tower), tower))
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert_towers_agree(found, expected)
 
 
 def test_lite_with_uneven_padding_and_relu6_equals_its_unfolded_twin() -> None:
@@ -130,7 +130,7 @@ def test_lite_with_uneven_padding_and_relu6_equals_its_unfolded_twin() -> None:
     images = torch.randn(3, 3, 96, 96, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         found, expected = (each.regions(images, global_region=True) for each in (twin, tower))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert_towers_agree(found, expected)
 
 
 def test_no_attention_of_torch_is_left() -> None:
@@ -167,7 +167,7 @@ def test_a_changed_tensor_is_folded_anew(resnet: TwoTowerBackbone) -> None:
         resnet.image.visual.bn1.running_mean.add_(0.5)
     after = resnet.encode_regions(images)
     assert not torch.allclose(after, before, atol=1e-3)
-    torch.testing.assert_close(after, unfolded_regions(resnet, images), rtol=1e-4, atol=1e-5)
+    assert_towers_agree(after, unfolded_regions(resnet, images))
 
 
 def test_a_copy_is_made_once_for_each_precision(resnet: TwoTowerBackbone) -> None:
@@ -196,7 +196,7 @@ def test_values_learned_behind_the_version_counters_back_are_seen(resnet: TwoTow
     resnet.encode_regions(images)
     weight.data.mul_(2)
     weight.requires_grad_(False)
-    torch.testing.assert_close(resnet.encode_regions(images), unfolded_regions(resnet, images), rtol=1e-4, atol=1e-5)
+    assert_towers_agree(resnet.encode_regions(images), unfolded_regions(resnet, images))
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda keeper: pickle.loads(pickle.dumps(keeper))])
@@ -309,4 +309,4 @@ def test_containers_with_constructors_of_their_own_are_folded() -> None:
     given = torch.randn(3, 4)
     twin = folded(nn.ModuleList([stem]))[0]
     assert type(twin[1]) is nn.SiLU
-    torch.testing.assert_close(twin(given), stem(given), rtol=1e-5, atol=1e-6)
+    assert_towers_agree(twin(given), stem(given))

@@ -7,7 +7,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from backbones.tiny_models import CONFIGS, IMAGE_SIZE, random_images, tiny_model
+from backbones.tiny_models import CONFIGS, IMAGE_SIZE, assert_towers_agree, random_images, tiny_model
 from dualcoop.backbones.loading.open_clip_models import build_open_clip, image_tower
 from dualcoop.backbones.towers.timm_vit import TimmVitTower
 from dualcoop.errors import BackboneError
@@ -32,7 +32,7 @@ def test_siglip_regions_are_what_the_pooling_head_gives_for_one_patch(size: int)
         patches = visual.trunk.forward_features(images)
         expected = torch.stack([visual.trunk.attn_pool(patch[:, None]) for patch in patches.unbind(1)], dim=1)
         got = tower.regions(images, global_region=False)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(got, expected)
 
 
 @pytest.mark.parametrize("size", [IMAGE_SIZE, LARGER])
@@ -48,7 +48,7 @@ def test_mobileclip_regions_are_last_attention_looking_only_at_itself(size: int)
         single = [last.ls1(last.attn(last.norm1(patch[:, None])))[:, 0] for patch in tokens[:, 1:].unbind(1)]
         expected = visual.head(trunk.head(trunk.fc_norm(trunk.norm(torch.stack(single, dim=1)))))
         got = tower.regions(images, global_region=False)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(got, expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,9 +58,9 @@ def test_the_global_region_is_the_image_feature_of_the_resized_model(family: str
     images = random_images(size)
     with torch.no_grad():
         expected = resized(family, size)(images)
-        torch.testing.assert_close(tower.pooled(images), expected, rtol=1e-4, atol=1e-5)
+        assert_towers_agree(tower.pooled(images), expected)
         got = tower.regions(images, global_region=True)[:, 0]
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    assert_towers_agree(got, expected)
 
 
 def test_an_own_size_off_the_stride_drops_the_rest_of_the_image() -> None:
@@ -73,7 +73,7 @@ def test_an_own_size_off_the_stride_drops_the_rest_of_the_image() -> None:
     with torch.no_grad():
         got = tower.regions(images, global_region=True)
         expected = tower.regions(images[..., :64, :64], global_region=True)
-    torch.testing.assert_close(got, expected)
+    assert_towers_agree(got, expected)
 
 
 def test_registers_stay_out_of_the_regions() -> None:
@@ -87,7 +87,7 @@ def test_registers_stay_out_of_the_regions() -> None:
         regions = tower.regions(random_images(64), global_region=True)
         assert regions.shape == (2, 17, 32)
         visual.trunk.set_input_size(64)
-        torch.testing.assert_close(regions[:, 0], visual(random_images(64)), rtol=1e-4, atol=1e-5)
+        assert_towers_agree(regions[:, 0], visual(random_images(64)))
 
 
 def test_other_attention_pools_are_refused() -> None:

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from backbones.tiny_models import CONFIGS, IMAGE_SIZE, random_images, tiny_backbone, tiny_model
+from backbones.tiny_models import CONFIGS, IMAGE_SIZE, assert_towers_agree, random_images, tiny_backbone, tiny_model
 from dualcoop.backbones.towers.two_towers import (
     ImageTower,
     TwoTowerBackbone,
@@ -13,6 +13,7 @@ from dualcoop.backbones.towers.two_towers import (
     square_grid,
 )
 from dualcoop.errors import BackboneError
+from tolerances import assert_agree
 
 TEXTS = ["dog", "two cats", "a"]
 STRIDES = {"clip_resnet": 32, "mobileclip_fastvit": 32, "convnext": 32}
@@ -46,9 +47,9 @@ def test_regions_cover_the_grid_with_the_global_region_first(
     assert backbone.grid_size(images.shape[-1]) == (side, side)
     everything = backbone.encode_regions(images)
     assert everything.shape == (2, side * side + 1, backbone.embed_dim)
-    torch.testing.assert_close(everything.norm(dim=-1), torch.ones(2, side * side + 1))
+    assert_towers_agree(everything.norm(dim=-1), torch.ones(2, side * side + 1))
     grid = backbone.encode_regions(images, global_region=False)
-    torch.testing.assert_close(grid, everything[:, 1:], rtol=1e-5, atol=1e-6)
+    assert_towers_agree(grid, everything[:, 1:])
 
 
 def test_every_region_is_different(backbone: TwoTowerBackbone) -> None:
@@ -68,12 +69,12 @@ def test_regions_follow_the_image(backbone: TwoTowerBackbone) -> None:
 def test_pooled_features_are_the_models_own(backbone: TwoTowerBackbone, model: nn.Module) -> None:
     images = random_images()
     expected = model.encode_image(images, normalize=True)
-    torch.testing.assert_close(backbone.encode_pooled(images), expected, rtol=1e-5, atol=1e-6)
+    assert_towers_agree(backbone.encode_pooled(images), expected)
 
 
 def test_text_features_are_the_models_own(backbone: TwoTowerBackbone, model: nn.Module) -> None:
     expected = model.encode_text(backbone.tokenize(TEXTS), normalize=True)
-    torch.testing.assert_close(backbone.encode_text(TEXTS), expected, rtol=1e-5, atol=1e-6)
+    assert_towers_agree(backbone.encode_text(TEXTS), expected)
 
 
 def test_gradients_reach_the_prompt_embeddings_and_nothing_else(backbone: TwoTowerBackbone) -> None:
@@ -120,7 +121,7 @@ def test_images_go_in_squashed_at_the_backbones_own_size(backbone: TwoTowerBackb
     assert tensor.shape == (3, IMAGE_SIZE, IMAGE_SIZE)
     colour = torch.tensor([10, 200, 60]) / 255
     expected = (colour - torch.tensor(backbone.mean)) / torch.tensor(backbone.std)
-    torch.testing.assert_close(tensor[:, 3, 60], expected, rtol=1e-4, atol=1e-4)
+    assert_agree(tensor[:, 3, 60], expected, terms=4)
 
 
 def test_pooling_parameters_are_part_of_the_image_tower_and_change_the_regions(family: str) -> None:
