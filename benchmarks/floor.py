@@ -7,7 +7,6 @@ import torch
 
 from benchmarks.timing import sample, synchronise
 from dualcoop.prompts import PromptLearner
-from dualcoop.prompts.learner import POLARITIES
 
 # A multiplication and its addition are two operations.
 MATRIX_SIZE = 2048
@@ -76,13 +75,12 @@ def head_operations(images: int, regions: int, classes: int, embed_dim: int) -> 
 
 
 def prompt_lengths(prompts: PromptLearner) -> list[tuple[int, list[int]]]:
-    """Common prefix and remaining lengths of the positive and the negative prompts.
+    """Common prefix and remaining lengths of each of the prompts.
 
     Shared contexts belong to the prefix, of class-specific ones only the start token does.
     """
     found = []
-    for polarity in POLARITIES:
-        layout = getattr(prompts, f"{polarity}_layout")
+    for _, layout, _, _ in prompts.table.values():
         prefix = layout.prefix.shape[1] if prompts.config.class_specific else layout.names_start
         found.append((prefix, [int(end) + 1 - prefix for end in layout.end_positions]))
     return found

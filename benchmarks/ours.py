@@ -35,12 +35,10 @@ class TimedModel(DualCoOp):
         with self.watch("text"):
             return super().text_features(class_subset)
 
-    def logits_from_regions(
-        self, regions: Tensor, class_subset: Tensor | None = None, *, text: TextFeatures | None = None
-    ) -> DualLogits:
+    def logits_from_regions(self, regions: Tensor, class_subset: Tensor | None = None, **options: Any) -> DualLogits:
         """As ever."""
         with self.watch("head"):
-            return super().logits_from_regions(regions, class_subset, text=text)
+            return super().logits_from_regions(regions, class_subset, **options)
 
 
 class TimedSource:

@@ -13,7 +13,7 @@ from benchmarks.ours import PRECISION, Epoch, RandomRows, TimedModel, encoding, 
 from benchmarks.settings import Setting, coco, nuswide, random_labels, random_pixels, random_towers, shrunk, voc
 from benchmarks.timing import Candidate, Stages, Stopwatch, sample
 from dualcoop import TrainingArguments
-from dualcoop.prompts import PromptLearner, TextFeatures
+from dualcoop.prompts import PromptLearner
 from dualcoop.training.steps import known_loss
 
 FIGURE = "measured s"
@@ -90,9 +90,9 @@ class Parts:
         self._rows = torch.arange(batch_size).numpy()
         self._regions = self._source.regions(self._rows).to(model.device)
         with torch.no_grad():
-            features = [each for each in model.text_features() if each is not None]
-        self._features = [each.clone().requires_grad_() for each in features]
-        self._gradients = [torch.randn_like(each) for each in features]
+            features = model.text_features()
+        self._features = features.mapped(lambda each: each.clone().requires_grad_())
+        self._gradients = [torch.randn_like(each) for each in features.values()]
 
     def reading(self) -> Stages:
         """Features of a batch, in float32 on the device."""
@@ -106,8 +106,8 @@ class Parts:
         watch = Stopwatch(self._model.device)
         with watch("text"):
             with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._low):
-                features = [each for each in self._model.text_features() if each is not None]
-            torch.autograd.backward([each.float() for each in features], self._gradients)
+                features = self._model.text_features()
+            torch.autograd.backward([each.float() for each in features.values()], self._gradients)
         self._model.prompts.zero_grad(set_to_none=True)
         return watch.seconds
 
@@ -115,9 +115,9 @@ class Parts:
         """Logits, loss and the gradients of given text features."""
         watch = Stopwatch(self._model.device)
         with watch("head"):
-            logits = self._model.logits_from_regions(self._regions, text=TextFeatures(*self._features))
+            logits = self._model.logits_from_regions(self._regions, text=self._features)
             known_loss(self._arguments, logits, self._labels).backward()
-        for each in self._features:
+        for each in self._features.values():
             each.grad = None
         return watch.seconds
 

@@ -21,7 +21,6 @@ from dualcoop.evaluation import mean_average_precision
 from dualcoop.features.encoding import RegionFeatures, encode_images_once
 from dualcoop.features.scoring import region_scores
 from dualcoop.prompts import PromptLearner, TextFeatures
-from dualcoop.prompts.learner import POLARITIES
 from dualcoop.training import Callback
 from experiments.photographs import IMAGE_SIZES, VALID_SHARE, load_parts
 
@@ -38,10 +37,10 @@ class PublishedLearner(PromptLearner):
 
     def text_features(self, backbone: Any, class_subset: Tensor | None = None) -> TextFeatures:
         """The same features at the published cost."""
-        return TextFeatures(*(self._all_tokens(backbone, polarity, class_subset) for polarity in POLARITIES))
+        return TextFeatures({name: self._all_tokens(backbone, name, class_subset) for name in self.table})
 
-    def _all_tokens(self, backbone: Any, polarity: str, class_subset: Tensor | None) -> Tensor:
-        embeddings, ends = self.embeddings(polarity, class_subset)
+    def _all_tokens(self, backbone: Any, name: str, class_subset: Tensor | None) -> Tensor:
+        embeddings, ends = self.embeddings(name, class_subset)
         missing = backbone.context_length - embeddings.shape[1]
         return reference.text_features(backbone.text, pad(embeddings, (0, 0, 0, missing)), ends)
 

@@ -40,7 +40,7 @@ def assert_logits_agree(found, expected):
 def slow_logits(model, images):
     """Eq. 3, 5 and 6 with loops, for one model with both prompts."""
     regions = model.backbone.encode_regions(images)
-    positive, negative = model.prompts.text_features(model.backbone)
+    positive, negative = model.prompts.text_features(model.backbone).values()
     result = torch.zeros(2, len(images), len(CLASSES))
     for b, image in enumerate(regions):
         for m in range(len(CLASSES)):
@@ -69,7 +69,7 @@ def test_logits_equal_the_equations_written_as_loops(images, prompts, aggregatio
 def test_attention_compares_the_backbones_own_pooling_with_the_prompts(images):
     model = network(aggregation="attention")
     pooled = model.backbone.encode_pooled(images)
-    positive, negative = model.text_features()
+    positive, negative = model.text_features().values()
     assert_logits_agree(model(images).positive, 100 * pooled @ positive.T)
     assert_logits_agree(model(images).negative, 100 * pooled @ negative.T)
     assert model.encode_pixels(images).shape == (3, 1, 16)
@@ -155,7 +155,7 @@ def test_text_features_are_computed_once_without_gradients(monkeypatch):
     with torch.no_grad():
         first, second = model.text_features(), model.text_features()
     assert len(runs) == 2
-    assert first.positive is second.positive
+    assert first["positive"] is second["positive"]
 
 
 def test_text_features_are_computed_anew_with_gradients(monkeypatch):
@@ -164,14 +164,14 @@ def test_text_features_are_computed_anew_with_gradients(monkeypatch):
     with torch.no_grad():
         model.text_features()
     for _ in range(2):
-        assert model.text_features().positive.requires_grad
+        assert model.text_features()["positive"].requires_grad
     assert len(runs) == 6
 
 
 def test_learnable_text_tower_is_never_kept(monkeypatch):
     model = network(TemplateConfig())
     model.unfreeze_backbone("text_projection.weight")
-    assert model.text_features().positive.requires_grad
+    assert model.text_features()["positive"].requires_grad
     runs = encodings(model, monkeypatch)
     with torch.no_grad():
         model.text_features()
@@ -201,18 +201,18 @@ def test_templates_are_encoded_once_even_in_training(monkeypatch, images):
 def test_changed_contexts_are_noticed(change):
     model = network()
     with torch.no_grad():
-        stale = model.text_features().positive
+        stale = model.text_features()["positive"]
         change(model)
-        fresh = model.text_features().positive
+        fresh = model.text_features()["positive"]
     assert not torch.allclose(stale, fresh)
-    assert_agree(fresh, model.prompts.text_features(model.backbone).positive, terms=77, layers=8)
+    assert_agree(fresh, model.prompts.text_features(model.backbone)["positive"], terms=77, layers=8)
 
 
 def test_other_templates_are_noticed():
     model = network(TemplateConfig())
-    stale = model.text_features().positive
+    stale = model.text_features()["positive"]
     model.prompts = network(TemplateConfig("{}", None)).prompts
-    assert not torch.allclose(stale, model.text_features().positive)
+    assert not torch.allclose(stale, model.text_features()["positive"])
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
@@ -220,12 +220,12 @@ def test_other_templates_are_noticed():
 def test_optimizer_steps_are_noticed(images, labels, optimizer, options):
     model = network()
     with torch.no_grad():
-        stale = model.text_features().positive
+        stale = model.text_features()["positive"]
     steps = optimizer(model.prompts.parameters(), lr=0.5, **options)
     asymmetric_loss(model(images), labels).backward()
     steps.step()
     with torch.no_grad():
-        fresh = model.text_features().positive
+        fresh = model.text_features()["positive"]
     assert not torch.allclose(stale, fresh)
 
 
@@ -241,9 +241,9 @@ def test_kept_features_serve_where_gradients_are_wanted_later(images):
 def test_kept_features_have_full_precision_under_autocast():
     model = network()
     with torch.no_grad():
-        expected = network().text_features().positive
+        expected = network().text_features()["positive"]
         with torch.autocast("cpu", torch.bfloat16):
-            kept = model.text_features().positive
+            kept = model.text_features()["positive"]
     assert torch.equal(kept, expected)
 
 

@@ -1,6 +1,6 @@
 """The method as a module of tensors: frozen backbone, prompts, and the two logits of every class."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from dualcoop.backbones.base import Backbone
 from dualcoop.class_names import checked_classes, class_index
 from dualcoop.errors import ConfigError, ModelError
-from dualcoop.functional import AGGREGATIONS, DualLogits, dual_logits
+from dualcoop.functional import AGGREGATIONS, DualLogits, logits_of_prompts
+from dualcoop.functional.pieces import aggregated_in_pieces
 from dualcoop.inference.prediction import updated_thresholds
 from dualcoop.prompts import (
     KeptText,
@@ -110,7 +111,7 @@ class DualCoOpNetwork(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def text_features(self, class_subset: Tensor | None = None) -> TextFeatures:
-        """Features of the positive and negative prompts, each (M, D) or, with a subset, (K, D).
+        """Features of the prompts in use, each (M, D) or, with a subset, (K, D).
 
         With gradients enabled and contexts that require them, they are computed anew and differentiable;
         otherwise they are kept until a context changes, or not at all while the backbone is learnable.
@@ -125,9 +126,7 @@ class DualCoOpNetwork(nn.Module):
         if features is None:
             features = self._constant_text_features()
             self.keep_text_features(features)
-        if class_subset is None:
-            return features
-        return TextFeatures(*(None if each is None else each[class_subset] for each in features))
+        return features if class_subset is None else features.selected(class_subset)
 
     def kept_text_features(self) -> TextFeatures | None:
         """Text features that are known without running the text tower, (M, D) each; None where there are none."""
@@ -173,7 +172,12 @@ class DualCoOpNetwork(nn.Module):
         return self.backbone.encode_regions(images)
 
     def logits_from_regions(
-        self, regions: Tensor, class_subset: Tensor | None = None, *, text: TextFeatures | None = None
+        self,
+        regions: Tensor,
+        class_subset: Tensor | None = None,
+        *,
+        text: Mapping[str, Tensor] | None = None,
+        aggregate: Callable[..., Tensor] = aggregated_in_pieces,
     ) -> DualLogits:
         """Positive and negative logits, each (B, M) or, with a subset, (B, K) (Eq. 5 and 6).
 
@@ -182,6 +186,7 @@ class DualCoOpNetwork(nn.Module):
                 precision or elsewhere.
             class_subset: (K,), int64, indices of the classes wanted.
             text: features that `text_features` gave for the same classes, where the caller has them.
+            aggregate: see `logits_of_prompts`.
 
         Raises:
             ModelError: for regions of another shape.
@@ -194,14 +199,14 @@ class DualCoOpNetwork(nn.Module):
         if text is None:
             text = self.text_features(class_subset)
         class_bias = self.class_bias if class_subset is None else self.class_bias[class_subset]
-        return dual_logits(
+        return logits_of_prompts(
             regions.to(self.device),
-            text.positive,
-            text.negative,
+            text,
             spatial_scale=self.spatial_scale,
             logit_scale=self.logit_scale,
             logit_bias=self.logit_bias + class_bias,
             aggregation="average" if self.aggregation == "attention" else self.aggregation,
+            aggregate=aggregate,
         )
 
     def forward(self, images: Tensor) -> DualLogits:

@@ -40,6 +40,6 @@ def test_module_from_pixels_to_probabilities_is_the_model(aggregation, prompts):
 def test_constants_hold_no_text_tower():
     graph = TaggerGraph(DualCoOp(tiny_backbone("clip_resnet"), ("dog", "cat")))
     text = graph.network.text_features()
-    assert torch.equal(graph.positive_text, text.positive)
-    assert torch.equal(graph.negative_text, text.negative)
+    assert torch.equal(graph.positive_text, text["positive"])
+    assert torch.equal(graph.negative_text, text["negative"])
     assert not graph.positive_text.requires_grad

@@ -137,7 +137,7 @@ def test_no_temporary_is_larger_than_a_piece(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(pieces, "KEPT_BYTES", 0)
     tensors = [tensor.requires_grad_() for tensor in case(images, regions, classes, dimension)[:3]]
     with LargestTensor() as forward:
-        sums = pieces.aggregated_similarities(tensors[0].detach(), torch.stack(tensors[1:]), spatial_scale=20.0)
+        sums = pieces.aggregated_in_pieces(tensors[0].detach(), torch.stack(tensors[1:]), spatial_scale=20.0)
     upstream = torch.randn_like(sums)
     with LargestTensor() as backward:
         sums.backward(upstream)
@@ -163,7 +163,7 @@ def test_what_is_kept_is_small_beyond_the_bound(small_pieces: None) -> None:
     regions, positive, negative, _ = case(6, 7, 8, 9)
     saved: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
-        pieces.aggregated_similarities(regions, torch.stack([positive, negative]).requires_grad_(), spatial_scale=20.0)
+        pieces.aggregated_in_pieces(regions, torch.stack([positive, negative]).requires_grad_(), spatial_scale=20.0)
     assert sorted(saved) == sorted([regions.numel(), 2 * positive.numel(), 2 * 6 * 8])
 
 

@@ -160,7 +160,7 @@ def test_skipped_image_keeps_its_place_and_the_others_their_scores(model, photos
 def test_explanation_is_the_softmax_of_the_grid_without_the_global_region(model, photos):
     with torch.no_grad():
         regions = model.encode_images(photos[:1])[0]
-        similarities = 20 * regions @ model.text_features().positive[1]
+        similarities = 20 * regions @ model.text_features()["positive"][1]
     weights = torch.softmax(similarities, dim=0)[1:]
     expected = (weights / weights.sum()).reshape(4, 4).numpy()
     found = model.explain(photos[0], "traffic light")

@@ -5,7 +5,6 @@ import torch
 
 from coloured import make_model
 from dualcoop import PromptConfig
-from dualcoop.prompts import TextFeatures
 from dualcoop.training.anchor import Anchor
 
 
@@ -17,12 +16,12 @@ def model():
 def moved(model, seed=0):
     """The model's text features with noise."""
     generator = torch.Generator().manual_seed(seed)
-    return TextFeatures(
-        *(
-            torch.nn.functional.normalize(each + 0.3 * torch.randn(each.shape, generator=generator), dim=-1)
-            for each in (feature.detach() for feature in model.text_features())
-        )
-    )
+
+    def noisy(each):
+        noise = 0.3 * torch.randn(each.shape, generator=generator)
+        return torch.nn.functional.normalize(each.detach() + noise, dim=-1)
+
+    return model.text_features().mapped(noisy)
 
 
 def test_without_strength_there_is_no_penalty(model):
@@ -39,10 +38,10 @@ def test_the_start_costs_nothing(model):
 
 def test_the_penalty_is_its_formula(model):
     text = moved(model)
-    start = [feature.detach() for feature in model.text_features()]
+    start = model.text_features()
     expected = sum(
         sum(1 - float(a @ b) for a, b in zip(feature, origin, strict=True)) / 3
-        for feature, origin in zip(text, start, strict=True)
+        for feature, origin in ((text[name], start[name].detach()) for name in ("positive", "negative"))
     )
     penalty = Anchor(model, 5.0).penalty(text, None, 8.0)
     assert float(penalty) == pytest.approx(5.0 / 8.0 * expected, rel=1e-5)
@@ -85,5 +84,15 @@ def test_a_restored_anchor_pulls_to_the_old_start(model):
 
 
 def test_a_start_that_is_missing_is_noticed(model):
-    with pytest.raises(KeyError):
-        Anchor(model, 1.0).restore({})
+    anchor = Anchor(model, 1.0)
+    for found in ({}, {"anchor.0": torch.zeros(3, 16)}):
+        with pytest.raises(ValueError, match="argument 2 is shorter"):
+            anchor.restore(found)
+
+
+def test_a_checkpoint_that_counted_the_missing_prompt_too_is_read():
+    """The negative prompt alone was once the second of two."""
+    anchor = Anchor(make_model(prompts=PromptConfig(mode="negative")), 1.0)
+    (start,) = anchor.tensors().values()
+    anchor.restore({"anchor.1": start + 1})
+    assert torch.equal(anchor.tensors()["anchor.0"], start + 1)

@@ -210,7 +210,7 @@ def test_low_precision_is_for_the_text_tower_and_never_for_the_head(regions, tra
         return features
 
     def judged(regions, index, *, text):
-        seen.append(("head", text.positive.dtype, torch.is_autocast_enabled("cpu")))
+        seen.append(("head", text["positive"].dtype, torch.is_autocast_enabled("cpu")))
         return head(regions, index, text=text)
 
     monkeypatch.setattr(model.backbone, "encode_prompts", encoded)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dualcoop.functional import dual_logits, probabilities
+from dualcoop.functional import aggregated_similarities, probabilities
 from dualcoop.network import DualCoOpNetwork
 
 WHITE = 255
@@ -16,9 +16,6 @@ class TaggerGraph(nn.Module):
         network: the model, which stays as it is; its image tower is shared.
     """
 
-    positive_text: Tensor | None
-    negative_text: Tensor | None
-    logit_bias: Tensor
     pixel_scale: Tensor
     pixel_shift: Tensor
 
@@ -31,9 +28,9 @@ class TaggerGraph(nn.Module):
             torch.tensor(values, dtype=torch.float32, device=network.device).view(3, 1, 1)
             for values in (network.backbone.mean, network.backbone.std)
         )
-        self.register_buffer("positive_text", text.positive)
-        self.register_buffer("negative_text", text.negative)
-        self.register_buffer("logit_bias", network.logit_bias + network.class_bias)
+        self.prompts = tuple(text)
+        for name, features in text.items():
+            self.register_buffer(f"{name}_text", features)
         self.register_buffer("pixel_scale", 1 / (WHITE * std))
         self.register_buffer("pixel_shift", mean / std)
 
@@ -41,14 +38,5 @@ class TaggerGraph(nn.Module):
         """Probabilities (Eq. 3), (B, M), of squashed images (B, S, S, 3), uint8."""
         images = pixels.permute(0, 3, 1, 2).to(torch.float32) * self.pixel_scale - self.pixel_shift
         regions = self.network.encode_pixels(images)
-        aggregation = self.network.aggregation
-        logits = dual_logits(
-            regions,
-            self.positive_text,
-            self.negative_text,
-            spatial_scale=self.network.spatial_scale,
-            logit_scale=self.network.logit_scale,
-            logit_bias=self.logit_bias,
-            aggregation="average" if aggregation == "attention" else aggregation,
-        )
-        return probabilities(logits)
+        text = {name: self.get_buffer(f"{name}_text") for name in self.prompts}
+        return probabilities(self.network.logits_from_regions(regions, text=text, aggregate=aggregated_similarities))

@@ -10,7 +10,7 @@ def region_weights(similarities: Tensor, *, spatial_scale: float, aggregation: s
     """Weights over the regions, one map per class; they sum to 1 over R.
 
     Args:
-        similarities: cosines between regions and positive text features, (B, R, M).
+        similarities: cosines between regions and the leading prompt's text features, (B, R, M).
         spatial_scale: inverse temperature of the softmax over regions (20 for CLIP).
         aggregation: "softmax" (Eq. 5), "average", or "maximum" (the region with the largest cosine);
             the last two are the ablations of Fig. 3.
@@ -34,3 +34,26 @@ def region_weights(similarities: Tensor, *, spatial_scale: float, aggregation: s
 def aggregate_regions(similarities: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum over the regions: (B, R, M) and (B, R, M) to (B, M). Eq. 5 and 6."""
     return (weights * similarities).sum(dim=1)
+
+
+def aggregated_similarities(
+    regions: Tensor, texts: Tensor, *, spatial_scale: float, aggregation: str = "softmax"
+) -> Tensor:
+    """Sums over the regions of weights times similarities, with weights from the leading prompt (Eq. 5 and 6).
+
+    All similarities (P, B, R, M) exist at once; `pieces.aggregated_in_pieces` gives the same in bounded memory. This
+    one has no loop over images, so that what records operations (torch.export, torch.jit.trace, torch.compile)
+    records it for any number of them.
+
+    Args:
+        regions: (B, R, D), of any floating dtype.
+        texts: (P, M, D), the prompts of every class, the leading one first.
+        spatial_scale: see `region_weights`.
+        aggregation: see `region_weights`.
+
+    Returns:
+        (P, B, M), in the texts' dtype; differentiable.
+    """
+    similarities = [regions.to(texts.dtype) @ text.T for text in texts.unbind()]
+    weights = region_weights(similarities[0], spatial_scale=spatial_scale, aggregation=aggregation)
+    return torch.stack([aggregate_regions(each, weights) for each in similarities])

@@ -1,11 +1,12 @@
 """The dual logits and the probability: Eq. 3 over Eq. 5 and 6 of the paper."""
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dualcoop.functional.pieces import aggregated_similarities
+from dualcoop.functional.pieces import aggregated_in_pieces
 
 
 class DualLogits(NamedTuple):
@@ -24,6 +25,7 @@ def dual_logits(
     logit_scale: float,
     logit_bias: float | Tensor = 0.0,
     aggregation: str = "softmax",
+    leading_text: Tensor | None = None,
 ) -> DualLogits:
     """Positive and negative logits of every class (Eq. 5 and 6, scaled as in Eq. 3).
 
@@ -44,6 +46,7 @@ def dual_logits(
         logit_bias: added to the positive logit, one number or one per class (M,); 0 for CLIP, near the log
             prior of a label for backbones that were trained with a bias.
         aggregation: see `region_weights`.
+        leading_text: (M, D), L2-normalised, of a prompt that gives the weights over regions and no logit.
 
     Returns:
         DualLogits of two (B, M) tensors, of the texts' dtype under autocast too; differentiable once.
@@ -51,22 +54,47 @@ def dual_logits(
     Raises:
         ValueError: when both text features are None, or for an unknown aggregation.
     """
-    if positive_text is None and negative_text is None:
+    given = {"leading": leading_text, "positive": positive_text, "negative": negative_text}
+    return logits_of_prompts(
+        region_features,
+        {name: text for name, text in given.items() if text is not None},
+        spatial_scale=spatial_scale,
+        logit_scale=logit_scale,
+        logit_bias=logit_bias,
+        aggregation=aggregation,
+    )
+
+
+def logits_of_prompts(
+    region_features: Tensor,
+    texts: Mapping[str, Tensor],
+    *,
+    spatial_scale: float,
+    logit_scale: float,
+    logit_bias: float | Tensor = 0.0,
+    aggregation: str = "softmax",
+    aggregate: Callable[..., Tensor] = aggregated_in_pieces,
+) -> DualLogits:
+    """`dual_logits` of prompts by name, the leading one first; only "positive" and "negative" give logits.
+
+    Args:
+        region_features, spatial_scale, logit_scale, logit_bias, aggregation: see `dual_logits`.
+        texts: of each prompt (M, D), L2-normalised.
+        aggregate: `aggregation.aggregated_similarities` where operations are recorded for any number of images.
+
+    Raises:
+        ValueError: when no prompt gives a logit, or for an unknown aggregation.
+    """
+    if not texts.keys() & {"positive", "negative"}:
         raise ValueError("dual_logits needs positive_text, negative_text or both; got neither")
-    given = [text for text in (positive_text, negative_text) if text is not None]
+    stacked = torch.stack(list(texts.values()))
     if aggregation == "average":
         # Linear in the regions: their mean is one region that stands for all.
-        regions = region_features.mean(dim=1, keepdim=True, dtype=given[0].dtype)
-    else:
-        regions = region_features
-    sums = logit_scale * aggregated_similarities(
-        regions, torch.stack(given), spatial_scale=spatial_scale, aggregation=aggregation
-    )
-    if negative_text is None:
-        return DualLogits(sums[0] + logit_bias, torch.zeros_like(sums[0]))
-    if positive_text is None:
-        return DualLogits(torch.zeros_like(sums[0]) + logit_bias, sums[0])
-    return DualLogits(sums[0] + logit_bias, sums[1])
+        region_features = region_features.mean(dim=1, keepdim=True, dtype=stacked.dtype)
+    found = aggregate(region_features, stacked, spatial_scale=spatial_scale, aggregation=aggregation)
+    sums = dict(zip(texts, (logit_scale * found).unbind(), strict=True))
+    unused = torch.zeros_like(found[0])
+    return DualLogits(sums.get("positive", unused) + logit_bias, sums.get("negative", unused))
 
 
 def probabilities(logits: DualLogits) -> Tensor:

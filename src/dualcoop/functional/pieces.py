@@ -1,9 +1,9 @@
 """Aggregated similarities in pieces, so that memory does not grow with images times regions times classes.
 
-Eq. 5 and 6 need the similarity of every region with both prompts of every class, (B, R, 2M) numbers, and the gradient
+Eq. 5 and 6 need the similarity of every region with all P prompts of every class, (B, R, P M) numbers, and the gradient
 needs as many again. Neither exists as a whole here: a few images and classes are done at a time, in pieces that fit
 into the processor's cache, and the backward pass computes the similarities again unless all of them are small. Products
-with the two text features are one matrix product, as are their gradients.
+with the text features of all prompts are one matrix product, as are their gradients.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def pieces(images: int, regions: int, classes: int, dimension: int, prompts: int
         regions: R.
         classes: M.
         dimension: D.
-        prompts: 1 or 2 for each class.
+        prompts: P, for each class.
         itemsize: bytes of a number.
     """
     numbers = PIECE_BYTES // itemsize
@@ -50,33 +50,21 @@ def pieces(images: int, regions: int, classes: int, dimension: int, prompts: int
             )
 
 
-def aggregated_similarities(
+def aggregated_in_pieces(
     regions: Tensor, texts: Tensor, *, spatial_scale: float, aggregation: str = "softmax"
 ) -> Tensor:
-    """Sums over the regions of weights times similarities, with weights that come from the first prompt (Eq. 5 and 6).
+    """`aggregation.aggregated_similarities` in bounded memory, and differentiable once.
 
-    Args:
-        regions: (B, R, D), of any floating dtype; brought to the texts' dtype piece by piece.
-        texts: (P, M, D), P = 1 or 2 prompts a class, the leading one first. In half precision the products are
-            computed in half precision, the softmax and the sums over regions in float32.
-        spatial_scale: see `region_weights`.
-        aggregation: see `region_weights`.
-
-    Returns:
-        (P, B, M), in the texts' dtype.
+    Regions are brought to the texts' dtype piece by piece, and autocast changes nothing. In half precision the products
+    are computed in half precision, the softmax and the sums over regions in float32.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        # What records operations for any batch size cannot follow a loop over pieces.
-        similarities = [regions.to(texts.dtype) @ text.T for text in texts.unbind()]
-        weights = region_weights(similarities[0], spatial_scale=spatial_scale, aggregation=aggregation)
-        return torch.stack([aggregate_regions(each, weights) for each in similarities])
     with torch.autocast(regions.device.type, enabled=False):
         sums: Tensor = _InPieces.apply(regions, texts, spatial_scale, aggregation)
     return sums.to(texts.dtype)
 
 
 class _InPieces(torch.autograd.Function):
-    """`aggregated_similarities` piece by piece, forward and backward."""
+    """`aggregated_in_pieces`, forward and backward."""
 
     @staticmethod
     def forward(ctx: Any, regions: Tensor, texts: Tensor, spatial_scale: float, aggregation: str) -> Tensor:
@@ -104,8 +92,8 @@ class _InPieces(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Gradients of regions and texts, exact up to rounding.
 
-        With similarities s (leading) and n, weights w and sums S and N, whose gradients are g and h:
-        dn = h w, and ds = g w + scale w (g (s - S) + h (n - N)) under the softmax, g w without it.
+        With similarities s of each prompt, weights w, and sums S whose gradients are g: ds = g w, and for the leading
+        prompt under the softmax besides scale w times the sum of g (s - S) over all prompts.
         """
         regions, texts, sums, *kept = ctx.saved_tensors
         wants_regions, wants_texts = ctx.needs_input_grad[:2]

@@ -241,8 +241,8 @@ class DualCoOp(DualCoOpNetwork, Predictor):
     def explain(self, image: ImageInput, label: str) -> NDArray[np.float32]:
         """Weights of the grid's regions for one class (Eq. 5): (rows, columns), float32, summing to 1.
 
-        The softmax over regions of the positive similarities, or of the negative ones where only these are in
-        use, whatever `aggregation` is. The global region has no place in the image: it is left out and the
+        The softmax over regions of the leading prompt's similarities (the positive one's, if it is in use), whatever
+        `aggregation` is. The global region has no place in the image: it is left out and the
         weights of the others are renormalised.
 
         Raises:
@@ -255,9 +255,7 @@ class DualCoOp(DualCoOpNetwork, Predictor):
         with torch.no_grad():
             regions = self.backbone.encode_regions(pixels, global_region=False)
             text = self.text_features(index)
-            leading = text.positive if text.positive is not None else text.negative
-            assert leading is not None
-            weights = region_weights(regions @ leading.T, spatial_scale=self.spatial_scale)
+            weights = region_weights(regions @ text[text.leading].T, spatial_scale=self.spatial_scale)
         return weights.float().reshape(self.backbone.grid_size(self.image_size)).cpu().numpy()
 
     def with_classes(self, classes: Sequence[str]) -> "DualCoOp":

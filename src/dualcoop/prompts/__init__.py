@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from dualcoop.prompts.kept import KeptText as KeptText
     from dualcoop.prompts.kept import merged_text_features as merged_text_features
     from dualcoop.prompts.layout import PromptLayout as PromptLayout
-    from dualcoop.prompts.layout import TextFeatures as TextFeatures
     from dualcoop.prompts.learner import PromptLearner as PromptLearner
     from dualcoop.prompts.templates import TemplateConfig as TemplateConfig
     from dualcoop.prompts.templates import TemplatePrompts as TemplatePrompts
+    from dualcoop.prompts.text_features import TextFeatures as TextFeatures
 
 # Imported when first asked for, so that the command line can show the options of prompts without torch.
 _HOMES = {
@@ -24,7 +24,7 @@ _HOMES = {
     "PromptLearner": "dualcoop.prompts.learner",
     "TemplateConfig": "dualcoop.prompts.templates",
     "TemplatePrompts": "dualcoop.prompts.templates",
-    "TextFeatures": "dualcoop.prompts.layout",
+    "TextFeatures": "dualcoop.prompts.text_features",
     "build_prompts": "dualcoop.prompts.building",
     "merged_text_features": "dualcoop.prompts.kept",
     "prompts_from_dict": "dualcoop.prompts.building",

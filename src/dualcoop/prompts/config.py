@@ -1,7 +1,7 @@
 """Options of the learned prompts."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dualcoop.errors import ConfigError
 from dualcoop.options import Amount, Counted, Phrase, Whole, check_options, documented, option
@@ -27,6 +27,11 @@ class PromptConfig:
     Raises:
         ConfigError: for a value that makes no sense.
     """
+
+    prompts: ClassVar[tuple[str, ...]] = ("positive", "negative")
+    """Names of the prompts that there can be; each has its options `<name>_tokens` and `<name>_init`."""
+    leading: ClassVar[str | None] = None
+    """The prompt that gives the weights over regions; see `TextFeatures`."""
 
     positive_tokens: Counted | None = option(
         None, "N+ of Eq. 1, by default as many tokens as the phrase has.", panel=PROMPTS
@@ -91,6 +96,11 @@ class PromptConfig:
     def paper_zero_shot(cls, *, seed: int = 0) -> "PromptConfig":
         """Section 4.2: 64 random vectors shared by all classes, positive and negative."""
         return cls(64, 64, class_specific=False, seed=seed, **_AS_PUBLISHED)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The prompts in use."""
+        return self.prompts if self.mode == "dual" else (self.mode,)
 
     @property
     def has_residual(self) -> bool:

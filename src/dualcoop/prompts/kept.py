@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
-from dualcoop.prompts.layout import TextFeatures
+from dualcoop.prompts.text_features import TextFeatures
 
 
 class KeptText(NamedTuple):
@@ -32,7 +32,7 @@ class KeptText(NamedTuple):
         # They must stay usable where gradients are wanted.
         with torch.inference_mode(False), torch.no_grad():
             contexts = [context.detach().clone() for context in prompts.parameters()]
-            moved = TextFeatures(*(None if each is None else each.to(device) for each in features))
+            moved = features.mapped(lambda each: each.to(device))
         return cls(prompts, backbone, device, contexts, moved)
 
     def fits(self, prompts: nn.Module, backbone: Backbone, device: torch.device) -> bool:
@@ -57,12 +57,10 @@ def merged_text_features(known: TextFeatures, new: TextFeatures | None, rows: Se
         rows: of each name, its row in `known`; None for a new one.
     """
     order = []
-    following = len(next(each for each in known if each is not None))
+    following = len(known[known.leading])
     for row in rows:
         order.append(following if row is None else row)
         following += row is None
-    merged = []
-    for old, added in zip(known, new or (None, None), strict=True):
-        together = old if old is None or added is None else torch.cat([old, added])
-        merged.append(None if together is None else together[torch.tensor(order, device=together.device)])
-    return TextFeatures(*merged)
+    if new is not None:
+        known = TextFeatures({name: torch.cat([each, new[name]]) for name, each in known.items()}, known.leading)
+    return known.selected(torch.tensor(order, device=known[known.leading].device))

@@ -1,7 +1,6 @@
 """Where the learned vectors stand among a prompt's word embeddings: `[SOS] V1..VN name . [EOS]`."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +10,6 @@ from dualcoop.class_names import normalise_name
 from dualcoop.errors import BackboneError, ConfigError
 
 PLACEHOLDER = "X"
-
-
-class TextFeatures(NamedTuple):
-    """Features of the positive and the negative prompts, each (M, D), L2-normalised; None when unused."""
-
-    positive: Tensor | None
-    negative: Tensor | None
 
 
 def tokenize_prompts(backbone: Backbone, texts: Sequence[str], classes: Sequence[str]) -> Tensor:

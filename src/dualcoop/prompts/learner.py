@@ -1,6 +1,7 @@
 """The learned contexts, positive and negative: Eq. 1 and 2 of the paper."""
 
 from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,24 @@ from dualcoop.backbones.base import Backbone
 from dualcoop.class_names import normalise_name
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.prompts.config import DEFAULT_TOKENS, PromptConfig
-from dualcoop.prompts.layout import PromptLayout, TextFeatures, phrase_embeddings
+from dualcoop.prompts.layout import PromptLayout, phrase_embeddings
+from dualcoop.prompts.text_features import TextFeatures
 
-POLARITIES = ("positive", "negative")
+
+class Prompt(NamedTuple):
+    """One of the prompts before all class names.
+
+    Attributes:
+        context: (M, N, W) or, shared, (N, W).
+        layout: what stands around it.
+        residual: (M, D), or None.
+        opposite: its text features are minus what the tower says.
+    """
+
+    context: nn.Parameter
+    layout: PromptLayout
+    residual: nn.Parameter | None
+    opposite: bool
 
 
 class PromptLearner(nn.Module):
@@ -52,35 +68,57 @@ class PromptLearner(nn.Module):
         """
         super().__init__()
         self.config = (config or PromptConfig()).for_backbone(backbone)
-        for polarity in POLARITIES:
-            used = self.config.mode in ("dual", polarity)
-            context = initial_context(backbone, self.config, polarity, len(classes)) if used else None
-            layout = None
-            if context is not None:
-                layout = self._layout(backbone, classes, context.shape[-2])
-            self.register_parameter(f"{polarity}_context", None if context is None else nn.Parameter(context))
-            self.register_module(f"{polarity}_layout", layout)
-            residual = torch.zeros(len(classes), backbone.embed_dim) if used and self.config.has_residual else None
-            self.register_parameter(f"{polarity}_residual", None if residual is None else nn.Parameter(residual))
+        # Behind contexts of one length all prompts read the same, and thousands of names take memory.
+        layouts: dict[int, PromptLayout] = {}
+        for name in self.config.prompts:
+            context = layout = residual = None
+            if name in self.config.names:
+                context = nn.Parameter(initial_context(backbone, self.config, name, len(classes)))
+                tokens = context.shape[-2]
+                if tokens not in layouts:
+                    layouts[tokens] = PromptLayout(backbone, classes, tokens, full_stop=self.config.full_stop)
+                layout = layouts[tokens]
+                if self.config.has_residual:
+                    residual = nn.Parameter(torch.zeros(len(classes), backbone.embed_dim))
+            self.register_parameter(f"{name}_context", context)
+            self.register_module(f"{name}_layout", layout)
+            self.register_parameter(f"{name}_residual", residual)
 
-    def embeddings(self, polarity: str, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    @property
+    def table(self) -> dict[str, Prompt]:
+        """The prompts in use, by name."""
+        return {
+            name: Prompt(
+                getattr(self, f"{name}_context"),
+                getattr(self, f"{name}_layout"),
+                getattr(self, f"{name}_residual"),
+                opposite=name == "negative" and self.config.negative_is_opposite,
+            )
+            for name in self.config.names
+        }
+
+    def embeddings(self, name: str, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Prompt embeddings (K, L, W), differentiable in the context, and end positions (K,), int64.
 
         Args:
-            polarity: "positive" or "negative".
+            name: of the prompt, "positive" or "negative".
             class_subset: (K,), int64, indices of the classes wanted; None for all M.
 
         Raises:
             ConfigError: when this prompt is not in use.
         """
-        context, layout = self._prompt(polarity)
-        return layout(context, class_subset)
+        prompt = self.table.get(name)
+        if prompt is None:
+            raise ConfigError(f"there is no {name} prompt: the prompts' mode is {self.config.mode!r}")
+        embeddings: tuple[Tensor, Tensor] = prompt.layout(prompt.context, class_subset)
+        return embeddings
 
     def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
         """Text features of the prompts in use, each (K, D), differentiable in contexts and residuals."""
-        return TextFeatures(*(self._encode(backbone, polarity, class_subset) for polarity in POLARITIES))
+        features = {name: self._encode(backbone, prompt, class_subset) for name, prompt in self.table.items()}
+        return TextFeatures(features, self.config.leading)
 
-    def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> "PromptLearner":
+    def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> Self:
         """The same contexts, copied, in front of other names.
 
         Args:
@@ -101,67 +139,47 @@ class PromptLearner(nn.Module):
                     "classes carry over to new names: train with PromptConfig(class_specific=False)"
                 )
             rows = [position[normalise_name(name)] for name in classes]
-        learner = PromptLearner(backbone, classes, self.config)
+        learner = type(self)(backbone, classes, self.config)
         with torch.no_grad():
-            for polarity in POLARITIES:
-                for name in (f"{polarity}_context", f"{polarity}_residual"):
-                    value = getattr(self, name)
-                    if value is not None:
-                        getattr(learner, name).copy_(value[rows])
+            for name, value in self.named_parameters():
+                learner.get_parameter(name).copy_(value[rows])
         return learner
 
-    def _encode(self, backbone: Backbone, polarity: str, class_subset: Tensor | None) -> Tensor | None:
-        if self.config.mode not in ("dual", polarity):
-            return None
-        context, layout = self._prompt(polarity)
+    def _encode(self, backbone: Backbone, prompt: Prompt, class_subset: Tensor | None) -> Tensor:
+        context, layout, residual, opposite = prompt
         if self.config.class_specific:
             features = backbone.encode_prompts(*layout(context, class_subset))
         else:
             features = backbone.encode_prompts(*layout.behind_context(class_subset), layout.before_names(context))
-        if polarity == "negative" and self.config.negative_is_opposite:
+        if opposite:
             features = -features
-        residual: nn.Parameter | None = getattr(self, f"{polarity}_residual")
         if residual is None:
             return features
         return normalize(features + (residual if class_subset is None else residual[class_subset]), dim=-1)
 
-    def _layout(self, backbone: Backbone, classes: Sequence[str], tokens: int) -> PromptLayout:
-        # Behind contexts of one length both prompts read the same, and thousands of names take memory.
-        positive: PromptLayout | None = getattr(self, "positive_layout", None)
-        if positive is not None and positive.context_tokens == tokens:
-            return positive
-        return PromptLayout(backbone, classes, tokens, full_stop=self.config.full_stop)
 
-    def _prompt(self, polarity: str) -> tuple[nn.Parameter, PromptLayout]:
-        context: nn.Parameter | None = getattr(self, f"{polarity}_context", None)
-        layout: PromptLayout | None = getattr(self, f"{polarity}_layout", None)
-        if context is None or layout is None:
-            raise ConfigError(f"there is no {polarity} prompt: the prompts' mode is {self.config.mode!r}")
-        return context, layout
-
-
-def initial_context(backbone: Backbone, config: PromptConfig, polarity: str, classes: int) -> Tensor:
+def initial_context(backbone: Backbone, config: PromptConfig, name: str, classes: int) -> Tensor:
     """First value of one context: (M, N, W), or (N, W) when shared.
 
-    The phrase's embeddings stand directly before the name, random vectors before them. The two contexts draw
-    from generators of their own, so that neither depends on whether the other is in use.
+    The phrase's embeddings stand directly before the class name, random vectors before them. Every context draws
+    from a generator of its own, so that none depends on whether another is in use.
 
     Raises:
         ConfigError: when the phrase has more tokens than the context.
     """
-    phrase: str | None = getattr(config, f"{polarity}_init")
-    tokens: int | None = getattr(config, f"{polarity}_tokens")
+    phrase: str | None = getattr(config, f"{name}_init")
+    tokens: int | None = getattr(config, f"{name}_tokens")
     no_words = torch.empty(0, backbone.text_width)
     words = no_words if phrase is None else phrase_embeddings(backbone, phrase).float().cpu()
     if tokens is None:
         tokens = DEFAULT_TOKENS if phrase is None else len(words)
     if tokens < len(words):
         raise ConfigError(
-            f"{polarity}_tokens is {tokens}, but the phrase {phrase!r} has {len(words)} tokens for "
+            f"{name}_tokens is {tokens}, but the phrase {phrase!r} has {len(words)} tokens for "
             f"{backbone.name}; ask for at least {len(words)} or give a shorter phrase"
         )
     shape = (classes, tokens, backbone.text_width) if config.class_specific else (tokens, backbone.text_width)
-    generator = torch.Generator().manual_seed(2 * config.seed + POLARITIES.index(polarity))
+    generator = torch.Generator().manual_seed(2 * config.seed + config.prompts.index(name))
     context = config.init_std * torch.randn(shape, generator=generator)
     if len(words):
         context[..., tokens - len(words) :, :] = words

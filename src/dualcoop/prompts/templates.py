@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,8 @@ from torch.nn.functional import normalize
 from dualcoop.backbones.base import Backbone
 from dualcoop.class_names import normalise_name
 from dualcoop.errors import ConfigError
-from dualcoop.prompts.layout import TextFeatures, tokenize_prompts, used_length
+from dualcoop.prompts.layout import tokenize_prompts, used_length
+from dualcoop.prompts.text_features import TextFeatures
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class TemplateConfig:
         ConfigError: for a template without exactly one `{}`, or for no positive template.
     """
 
+    leading: ClassVar[str | None] = None
+
     positive: str | Sequence[str] = ("a photo of a {}.",)
     negative: str | Sequence[str] | None = ("a photo without a {}.",)
 
@@ -38,6 +41,11 @@ class TemplateConfig:
     def contextless(cls) -> "TemplateConfig":
         """Row M0 of Table 5: the bare class name, and no negative prompt."""
         return cls(("{}",), None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The prompts in use."""
+        return tuple(name for name, value in asdict(self).items() if value is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """Fields as JSON values; `dualcoop.prompts.prompts_from_dict` reads them back."""
@@ -71,36 +79,27 @@ class TemplatePrompts(nn.Module):
         super().__init__()
         self.config = config if config is not None else TemplateConfig()
         self.number_of_classes = len(classes)
-        for polarity in ("positive", "negative"):
-            templates = getattr(self.config, polarity)
-            tokens = end_positions = None
-            if templates is not None:
-                names = [normalise_name(name) for name in classes]
-                texts = [[template.replace("{}", name) for name in names] for template in templates]
-                tokens = torch.cat([tokenize_prompts(backbone, row, classes) for row in texts])
-                end_positions = backbone.end_positions(tokens)
-                tokens = tokens[:, : used_length(backbone, end_positions)].clone()
-            self.register_buffer(f"{polarity}_tokens", tokens, persistent=False)
-            self.register_buffer(f"{polarity}_ends", end_positions, persistent=False)
+        words = [normalise_name(name) for name in classes]
+        for name in self.config.names:
+            texts = [[template.replace("{}", word) for word in words] for template in getattr(self.config, name)]
+            tokens = torch.cat([tokenize_prompts(backbone, row, classes) for row in texts])
+            end_positions = backbone.end_positions(tokens)
+            tokens = tokens[:, : used_length(backbone, end_positions)].clone()
+            self.register_buffer(f"{name}_tokens", tokens, persistent=False)
+            self.register_buffer(f"{name}_ends", end_positions, persistent=False)
 
     def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
         """Text features of the templates in use, averaged over the templates, each (K, D)."""
-        return TextFeatures(*(self._encode(backbone, name, class_subset) for name in ("positive", "negative")))
+        return TextFeatures({name: self._encode(backbone, name, class_subset) for name in self.config.names})
 
     def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> "TemplatePrompts":
         """The same templates for other classes."""
         del known
         return TemplatePrompts(backbone, classes, self.config)
 
-    def _encode(self, backbone: Backbone, polarity: str, class_subset: Tensor | None) -> Tensor | None:
-        tokens: Tensor | None = getattr(self, f"{polarity}_tokens")
-        if tokens is None:
-            return None
-        ends: Tensor = getattr(self, f"{polarity}_ends")
-        tokens, ends = (
-            tokens.unflatten(0, (-1, self.number_of_classes)),
-            ends.unflatten(0, (-1, self.number_of_classes)),
-        )
+    def _encode(self, backbone: Backbone, name: str, class_subset: Tensor | None) -> Tensor:
+        buffers: tuple[Tensor, Tensor] = getattr(self, f"{name}_tokens"), getattr(self, f"{name}_ends")
+        tokens, ends = (each.unflatten(0, (-1, self.number_of_classes)) for each in buffers)
         if class_subset is not None:
             tokens, ends = tokens[:, class_subset], ends[:, class_subset]
         # One template at a time: each holds as many prompts as there are classes.

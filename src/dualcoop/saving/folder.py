@@ -60,7 +60,7 @@ def save_model(model: DualCoOpNetwork, folder: str | os.PathLike[str], *, shared
         contents[BACKBONE_FILE] = _to_bytes({name: states[name] for name in model.backbone_delta})
     with torch.no_grad():
         text = model.text_features()
-    constants = {name: value.float() for name, value in text._asdict().items() if value is not None}
+    constants = {name: value.float() for name, value in text.items()}
     config = SavedConfig(
         classes=model.classes,
         prompts=model.prompts.config,
@@ -157,13 +157,14 @@ def _take_text_features(folder: Path, config: SavedConfig, model: "DualCoOp") ->
     constants, metadata = _read_tensors(folder, TEXT_FILE, config)
     if metadata.get(MADE_FROM_KEY) != _made_from(config):
         return
-    for name, value in constants.items():
-        if value.shape != (len(model.classes), model.backbone.embed_dim):
-            raise ModelError(
-                f"{folder / TEXT_FILE}: {name} is {tuple(value.shape)}, this model needs "
-                f"{(len(model.classes), model.backbone.embed_dim)}; save the model again"
-            )
-    model.keep_text_features(TextFeatures(constants.get("positive"), constants.get("negative")))
+    names, shape = config.prompts.names, (len(model.classes), model.backbone.embed_dim)
+    found = {name: tuple(value.shape) for name, value in constants.items()}
+    if found != dict.fromkeys(names, shape):
+        raise ModelError(
+            f"{folder / TEXT_FILE}: holds {found}, this model needs {shape} of {' and '.join(names)}; "
+            "save the model again"
+        )
+    model.keep_text_features(TextFeatures({name: constants[name] for name in names}, config.prompts.leading))
 
 
 def _made_from(config: SavedConfig) -> str:

@@ -11,7 +11,7 @@ PREFIX = "anchor."
 
 
 class Anchor:
-    """Penalty strength / n * (1 - cos(T, T0)), mean over classes and summed over both prompts.
+    """Penalty strength / n * (1 - cos(T, T0)), mean over classes and summed over the prompts.
 
     n is the number of known labels per class, so that beside the mean loss over the known labels the start
     counts as much as `strength` labels: the penalty matters at 10 % of the labels and fades at 100 %.
@@ -22,11 +22,11 @@ class Anchor:
     """
 
     def __init__(self, model: DualCoOpNetwork, strength: float) -> None:
-        self._start: list[Tensor | None] = []
+        self._start: dict[str, Tensor] = {}
         self._strength = strength
         if strength:
             with torch.no_grad():
-                self._start = [None if each is None else each.clone() for each in model.text_features()]
+                self._start = {name: each.clone() for name, each in model.text_features().items()}
 
     def penalty(self, text: TextFeatures, class_subset: Tensor | None, labels_per_class: float) -> Tensor | float:
         """Scalar in the units of the mean loss, differentiable in the text features; 0 without an anchor.
@@ -39,18 +39,18 @@ class Anchor:
         if not self._strength:
             return 0.0
         terms = [
-            (1 - cosine_similarity(feature, start if class_subset is None else start[class_subset])).mean()
-            for feature, start in zip(text, self._start, strict=True)
-            if feature is not None and start is not None
+            (1 - cosine_similarity(text[name], start if class_subset is None else start[class_subset])).mean()
+            for name, start in self._start.items()
         ]
         return self._strength / max(labels_per_class, 1.0) * torch.stack(terms).sum()
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint."""
-        return {f"{PREFIX}{i}": value for i, value in enumerate(self._start) if value is not None}
+        return {f"{PREFIX}{i}": value for i, value in enumerate(self._start.values())}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take the start from a checkpoint; KeyError when it is not there."""
-        for i, value in enumerate(self._start):
-            if value is not None:
-                self._start[i] = tensors[f"{PREFIX}{i}"].to(value.device)
+        """Take the start from a checkpoint; ValueError when it is not there."""
+        # In their order: what counts them may once have counted prompts that are not in use.
+        found = [tensors[key] for key in sorted(tensors) if key.startswith(PREFIX)]
+        for (name, own), value in zip(list(self._start.items()), found, strict=True):
+            self._start[name] = value.to(own.device)

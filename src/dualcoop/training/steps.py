@@ -117,5 +117,4 @@ def _batches(
 def _text_features(model: DualCoOpNetwork, class_subset: Tensor | None, precision: str) -> TextFeatures:
     """Text features in float32: only the tower runs in lower precision, a cosine needs more digits."""
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        text = model.text_features(class_subset)
-    return TextFeatures(*(None if each is None else each.float() for each in text))
+        return model.text_features(class_subset).mapped(Tensor.float)
