@@ -7,6 +7,7 @@ from dualcoop.functional import (
     AGGREGATIONS,
     DualLogits,
     dual_logits,
+    logits_of_prompts,
     probabilities,
 )
 
@@ -32,20 +33,23 @@ def slow_dot(first, second):
     return sum(a * b for a, b in zip(first, second, strict=True))
 
 
-def slow_dual_logits(regions, positive_text, negative_text, spatial_scale, logit_scale, logit_bias, aggregation):
+def slow_dual_logits(
+    regions, positive_text, negative_text, leading_text, spatial_scale, logit_scale, logit_bias, aggregation
+):
     """Eq. 3, 5 and 6 image by image, class by class and region by region, on single numbers."""
     positive, negative = [], []
     for image in regions:
         for class_index in range(len(positive_text)):
             positive_cosines = [slow_dot(region, positive_text[class_index]) for region in image]
             negative_cosines = [slow_dot(region, negative_text[class_index]) for region in image]
+            leading_cosines = [slow_dot(region, leading_text[class_index]) for region in image]
             if aggregation == "softmax":
-                exponentials = [torch.exp(spatial_scale * cosine) for cosine in positive_cosines]
+                exponentials = [torch.exp(spatial_scale * cosine) for cosine in leading_cosines]
                 weights = [value / sum(exponentials) for value in exponentials]
             elif aggregation == "average":
                 weights = [1 / len(image)] * len(image)
             else:
-                best = max(range(len(image)), key=lambda r, cosines=positive_cosines: cosines[r].item())
+                best = max(range(len(image)), key=lambda r, cosines=leading_cosines: cosines[r].item())
                 weights = [float(r == best) for r in range(len(image))]
             positive.append(logit_scale * slow_dot(weights, positive_cosines) + logit_bias)
             negative.append(logit_scale * slow_dot(weights, negative_cosines))
@@ -55,16 +59,24 @@ def slow_dual_logits(regions, positive_text, negative_text, spatial_scale, logit
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("bias", [0.0, -4.0])
+@pytest.mark.parametrize("third", [False, True], ids=["two prompts", "a third leads"])
 @pytest.mark.parametrize("seed", range(3))
-def test_dual_logits_equal_the_loops_in_value_and_gradient(aggregation, bias, seed):
+def test_dual_logits_equal_the_loops_in_value_and_gradient(aggregation, bias, third, seed):
     inputs = [tensor.requires_grad_() for tensor in random_case(seed)]
-    fast = dual_logits(*inputs, **CLIP, logit_bias=bias, aggregation=aggregation)
-    slow = slow_dual_logits(*inputs, 20.0, 100.0, bias, aggregation)
+    if third:
+        inputs.append(random_case(seed + 1)[1].requires_grad_())
+    fast = dual_logits(*inputs[:3], **CLIP, logit_bias=bias, aggregation=aggregation, leading_text=(*inputs, None)[3])
+    slow = slow_dual_logits(*inputs[:3], inputs[-1] if third else inputs[1], 20.0, 100.0, bias, aggregation)
     torch.testing.assert_close(fast.positive, slow[0])
     torch.testing.assert_close(fast.negative, slow[1])
     generator = torch.Generator().manual_seed(seed)
     upstream = torch.randn(2, *slow[0].shape, dtype=torch.float64, generator=generator)
-    gradients = [torch.autograd.grad((torch.stack(tuple(pair)) * upstream).sum(), inputs) for pair in (fast, slow)]
+    gradients = [
+        torch.autograd.grad(
+            (torch.stack(tuple(pair)) * upstream).sum(), inputs, allow_unused=True, materialize_grads=True
+        )
+        for pair in (fast, slow)
+    ]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -160,6 +172,18 @@ def test_shapes_and_dtypes_are_kept(dtype, aggregation):
     assert [(t.shape, t.dtype) for t in logits] == [((3, 4), dtype)] * 2
 
 
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_a_prompt_that_does_not_lead_and_has_no_logit_changes_nothing(aggregation):
+    regions, *texts = random_case(0)
+    named = dict(zip(("positive", "negative"), texts, strict=True))
+    two, three = (
+        logits_of_prompts(regions, prompts, **CLIP, aggregation=aggregation)
+        for prompts in (named, {**named, "evidence": texts[0].roll(1)})
+    )
+    torch.testing.assert_close(three.positive, two.positive)
+    torch.testing.assert_close(three.negative, two.negative)
+
+
 def test_an_unknown_aggregation_is_refused_by_name():
     with pytest.raises(ValueError, match="'median', expected one of softmax, average, maximum"):
         dual_logits(*random_case(0), **CLIP, aggregation="median")
@@ -167,4 +191,4 @@ def test_an_unknown_aggregation_is_refused_by_name():
 
 def test_neither_prompt_is_refused():
     with pytest.raises(ValueError, match="got neither"):
-        dual_logits(random_case(0)[0], None, None, **CLIP)
+        dual_logits(*random_case(0)[:1], None, None, **CLIP, leading_text=random_case(0)[1])
