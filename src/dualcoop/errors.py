@@ -6,7 +6,7 @@ them, a web page can mark the field that is wrong.
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, Union
 
 
 class _Unset(Enum):
@@ -43,8 +43,8 @@ class AnyOf:
         object.__setattr__(self, "alternatives", alternatives)
 
 
-Text: TypeAlias = str | Option | Only | AnyOf | tuple["Text", ...]
-"""Words, or words with options among them."""
+Text: TypeAlias = Union[str, Option, Only, AnyOf, "Message", tuple["Text", ...]]
+"""Words, or words with options or whole messages among them."""
 
 
 class FrontEnd(Protocol):
@@ -108,6 +108,8 @@ def rendered(text: Text, front_end: FrontEnd) -> str | None:
         return text
     if isinstance(text, Option):
         return front_end.spelled(text)
+    if isinstance(text, Message):
+        return text.rendered(front_end)
     if isinstance(text, Only):
         return rendered(text.text, front_end) if text.front_end == front_end.name else ""
     if isinstance(text, AnyOf):

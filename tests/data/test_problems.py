@@ -1,6 +1,6 @@
 import pytest
 
-from dualcoop.data.problems import Problem, ProblemLog, counted, quoted_list
+from dualcoop.data.problems import Problem, ProblemLog, quoted_list
 from dualcoop.errors import DataError
 
 
@@ -29,11 +29,3 @@ def test_a_strict_log_stops_at_the_first_with_the_same_words():
 def test_long_lists_of_names_are_cut():
     assert quoted_list(["dog", "cat"]) == "'dog', 'cat'"
     assert quoted_list("abcd", shown=2) == "'a', 'b' and 2 more"
-
-
-@pytest.mark.parametrize(
-    ("number", "noun", "expected"),
-    [(1, "row", "1 row"), (0, "row", "0 rows"), (2000, "class", "2,000 classes")],
-)
-def test_numbers_agree_with_their_nouns(number, noun, expected):
-    assert counted(number, noun) == expected

@@ -13,13 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dualcoop.data.formats.table_columns import (
-    ABSENT_COLUMNS,
-    IMAGE_COLUMNS,
-    LABEL_COLUMNS,
-    SPLIT_COLUMNS,
-    clean_name,
-)
+from dualcoop.data.formats.options import clean_name
+from dualcoop.data.formats.tables.columns import ABSENT_COLUMNS, IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS
 from dualcoop.data.loading import load_dataset
 from dualcoop.data.problems import DataWarning
 from dualcoop.errors import DualCoOpError

@@ -30,6 +30,7 @@ def load_data(table: Path, options: DataOptions, **further: Any) -> "DatasetSpli
         further: arguments of `load_dataset` that are no shared options, such as `test_fraction`.
     """
     from dualcoop.data.loading import load_dataset
+    from dualcoop.data.problems import ProblemsWarning
 
     arguments = plain_options(options)
     check = arguments.pop("check_images")
@@ -38,8 +39,8 @@ def load_data(table: Path, options: DataOptions, **further: Any) -> "DatasetSpli
         warnings.simplefilter("always")
         data = load_dataset(table, **arguments, **further, check_images=check, progress=update)
     for warning in caught:
-        # One warning sums up the problems; they are listed below instead.
-        if not (data.problems and ".problems" in str(warning.message)):
+        # The problems are listed below instead.
+        if not isinstance(warning.message, ProblemsWarning):
             warnings.warn_explicit(warning.message, warning.category, __file__, 1)
     show_problems(data)
     return data

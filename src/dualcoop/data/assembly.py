@@ -2,22 +2,28 @@
 
 import unicodedata
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from dualcoop.counting import Progress, counted
 from dualcoop.data.images import MAX_PIXELS, ImageError, check_file, default_workers, open_image
 from dualcoop.data.labels import SPLIT_NAMES, DatasetSplits, LabelledImages, LabelMatrix
-from dualcoop.data.problems import DataWarning, Problem, ProblemLog, counted, quoted_list
+from dualcoop.data.problems import Problem, ProblemLog, ProblemsWarning, quoted_list
 from dualcoop.data.splits import hold_out_images
-from dualcoop.errors import ConfigError, DataError
-
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and the number of all."""
+from dualcoop.errors import AnyOf, ConfigError, DataError, Only, Option, Text
 
 DECODED_SIDE = 256
 WARNED_PROBLEMS = 3
+
+
+class RawImage(NamedTuple):
+    """An image by its name, relative to the folder of the images, and its row as in `Problem.row`."""
+
+    row: int | None
+    name: str
 
 
 @dataclass
@@ -27,16 +33,14 @@ class RawPart:
     Attributes:
         split: "train", "valid" or "test".
         source: file that the labels come from.
-        rows: N row numbers as in `Problem.row`.
-        names: N image names, relative to `folder`.
+        images: N images.
         folder: folder of the images.
         labels: int8 (N, M), +1 present, -1 absent, 0 unknown.
     """
 
     split: str
     source: str
-    rows: list[int | None]
-    names: list[str]
+    images: list[RawImage]
     folder: Path
     labels: LabelMatrix
 
@@ -82,13 +86,13 @@ class ImageFolder:
                 return other
         raise ImageError(path, missing.reason, self._remedy(name, path)) from missing
 
-    def _remedy(self, name: str, path: Path) -> str:
+    def _remedy(self, name: str, path: Path) -> Text:
         if "://" in name:
             return "This is a web address: download the image and write its file name"
         similar = self._listing(path.parent).get(path.stem.casefold())
         if similar is not None:
             return f"The folder has {similar!r}: correct the name"
-        return "Check the name, or pass images= with the folder that the names start from"
+        return AnyOf("Check the name", ("give the folder that the names start from with ", Option("images")))
 
     def _listing(self, folder: Path) -> dict[str, str]:
         if folder not in self._listings:
@@ -125,8 +129,8 @@ def assemble(
             part = _decodable_images(part, raw_part, indices, log, max_pixels, workers, progress)
         parts[raw_part.split] = part
     if not any(len(part) for part in parts.values()):
-        raise _nothing_left(raw, source, log.problems)
-    if classes is not None:
+        raise _nothing_left(raw, source, log)
+    if classes is not None and tuple(classes) != raw.classes:
         parts = {name: part.select_classes(classes) for name, part in parts.items()}
     parts = _hold_out(parts, valid_fraction, test_fraction, seed)
     kept = {name: parts[name] for name in SPLIT_NAMES if name in parts and len(parts[name])}
@@ -134,15 +138,7 @@ def assemble(
     if log.problems:
         _warn_about(log.problems, source)
     names = raw.classes if classes is None else tuple(classes)
-    return DatasetSplits(
-        names,
-        kept.get("train"),
-        kept.get("valid"),
-        kept.get("test"),
-        log.problems,
-        str(source),
-        tuple(raw.notes),
-    )
+    return DatasetSplits(names, **kept, problems=log.problems, source=str(source), notes=tuple(raw.notes))
 
 
 def _existing_images(
@@ -154,13 +150,11 @@ def _existing_images(
     """
     folder = ImageFolder(part.folder)
     paths, kept = [], []
-    for index, name in enumerate(part.names):
-        row = part.rows[index]
+    for index, (row, name) in enumerate(part.images):
         try:
             path = folder.locate(name)
         except ImageError as error:
-            reason = f"{error.reason} (looked for {error.path})"
-            log.report(part.source, row, name, reason, error.remedy)
+            log.report(part.source, row, name, (error.reason, f" (looked for {error.path})"), error.remedy)
             continue
         if path in places:
             reason = f"the image is listed already, {places[path]}, which is kept"
@@ -192,11 +186,10 @@ def _decodable_images(
     with ThreadPoolExecutor(workers or default_workers()) as pool:
         try:
             for index, error in enumerate(pool.map(decode, part.paths)):
-                position = indices[index]
                 if error is None:
                     kept.append(index)
                 else:
-                    log.report(raw.source, raw.rows[position], raw.names[position], error.reason, error.remedy)
+                    log.report(raw.source, *raw.images[indices[index]], error.reason, error.remedy)
                 if progress is not None:
                     progress(index + 1, len(part))
         except BaseException:
@@ -213,12 +206,13 @@ def _hold_out(
     for name, fraction in wanted.items():
         if fraction is None:
             continue
+        option = f"{name}_fraction"
         if not 0 < fraction < 1:
-            raise ConfigError(f"{name}_fraction is {fraction}, expected a number between 0 and 1, such as 0.2.")
+            raise ConfigError(f"is {fraction}, expected a number between 0 and 1, such as 0.2", option=option)
         if name in parts and len(parts[name]):
             raise ConfigError(
-                f"the data set has a {name} part of its own ({len(parts[name])} images). "
-                f"Leave out {name}_fraction, or remove that part from the labels."
+                f"the data set has a {name} part of its own ({counted(len(parts[name]), 'image')})",
+                remedy=AnyOf(("leave out ", Option(option)), "remove that part from the labels"),
             )
     if all(fraction is None for fraction in wanted.values()):
         return parts
@@ -228,54 +222,48 @@ def _hold_out(
     counts = {name: max(1, round(len(train) * fraction)) for name, fraction in wanted.items() if fraction}
     if sum(counts.values()) >= len(train):
         raise ConfigError(
-            f"holding out {' and '.join(f'{count} for {name}' for name, count in counts.items())} leaves "
-            f"none of {len(train)} images to train on. Use smaller fractions or more images."
+            f"holding out {' and '.join(f'{count} for {name}' for name, count in counts.items())} leaves none of "
+            f"{len(train)} images to train on. Use smaller fractions or more images."
         )
     for name, count in counts.items():
         train, parts[name] = hold_out_images(train, count, seed)
-    parts["train"] = train
-    return parts
+    return {**parts, "train": train}
 
 
 def _report_classes_without_positives(parts: dict[str, LabelledImages], source: Path, log: ProblemLog) -> None:
     name, part = next(iter(parts.items()))
     empty = [part.classes[column] for column in (part.positives == 0).nonzero()[0]]
     if empty:
-        log.report(
-            source,
-            None,
-            None,
-            f"{len(empty)} of {len(part.classes)} classes {'is' if len(empty) == 1 else 'are'} present in no "
-            f"{name} image: "
-            f"{quoted_list(empty)}",
-            "Label an image of each, correct the spelling, or leave them out with classes=[...]",
-        )
+        are = "is" if len(empty) == 1 else "are"
+        reason = f"{len(empty)} of {len(part.classes)} classes {are} present in no {name} image: {quoted_list(empty)}"
+        without = ("leave them out with ", Option("classes"))
+        log.report(str(source), None, None, reason, AnyOf("Label an image of each", "correct the spelling", without))
 
 
 def _warn_about(problems: list[Problem], source: Path) -> None:
-    first = "\n  ".join(str(problem) for problem in problems[:WARNED_PROBLEMS])
-    warnings.warn(
-        f"{source}: {counted(len(problems), 'problem')}, all in .problems; rows and images that cannot be "
-        f"used were left out (strict=True stops at the first problem).\n  {first}",
-        DataWarning,
-        stacklevel=4,
+    first: list[Text] = []
+    for problem in problems[:WARNED_PROBLEMS]:
+        first += ["\n  ", problem.message]
+    what = (
+        *(counted(len(problems), "problem"), Only("python", ", all in .problems")),
+        *("; rows and images that cannot be used were left out (", Option("strict", True)),
+        *(" stops at the first problem).", *first),
     )
+    warnings.warn(ProblemsWarning(what, where=str(source)), stacklevel=4)
 
 
-def _nothing_left(raw: RawDataset, source: Path, problems: list[Problem]) -> DataError:
-    total = sum(len(part.names) for part in raw.parts)
-    message = f"{source}: none of its {total} images can be used."
-    if problems:
-        message += f" The first problem: {problems[0]}"
-    folder = _better_folder(raw.parts[0].folder, source, problems)
+def _nothing_left(raw: RawDataset, source: Path, log: ProblemLog) -> DataError:
+    what = (f"none of its {sum(len(part.images) for part in raw.parts)} images can be used. ", log.first())
+    folder = _better_folder(raw.parts[0].folder, source, log.problems)
+    remedy: Text | None = None
     if folder is not None:
-        message += f" The images seem to be under {folder}: pass images={str(folder)!r}."
-    return DataError(message)
+        remedy = (f"the images seem to be under {folder}: pass ", Option("images", str(folder)))
+    return DataError(what, where=str(source), remedy=remedy)
 
 
 def _better_folder(folder: Path, source: Path, problems: list[Problem]) -> Path | None:
-    """Another folder in which the first missing image is found, for the error message."""
-    name = next((problem.path for problem in problems if problem.path and "missing" in problem.reason), None)
+    """Another folder in which the first image that was reported is found, for the error message."""
+    name = next((problem.path for problem in problems if problem.path), None)
     if name is None:
         return None
     here = source if source.is_dir() else source.parent

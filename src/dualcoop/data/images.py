@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from dualcoop.errors import DataError
+from dualcoop.errors import AnyOf, DataError, Only, Option, Text
 
 MAX_PIXELS = 128_000_000
 """Largest image that is opened by default: 0.4 GB as RGB; a 108-megapixel phone image still fits."""
@@ -27,6 +27,7 @@ UPRIGHT = {
 """What undoes each EXIF orientation. ImageOps.exif_transpose also rewrites the block, which may fail."""
 
 MOST_WORKERS = 8
+HEIF_OPENER = "install pillow-heif and call pillow_heif.register_heif_opener()"
 DAMAGED_REMEDY = "Copy or download it again, or leave it out"
 
 
@@ -39,7 +40,7 @@ class ImageError(DataError):
         remedy: what to do about it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], reason: str, remedy: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], reason: Text, remedy: Text) -> None:
         super().__init__(reason, where=os.fspath(path), remedy=remedy)
         self.path = Path(path)
         self.reason = reason
@@ -71,9 +72,8 @@ def open_image(
         A PIL image of mode "RGB" that no longer depends on the file.
 
     Raises:
-        ImageError: (a DataError) when the file is missing, empty, truncated, too large or no image; the
-        message
-            names it and says what to do.
+        ImageError: (a DataError) when the file is missing, empty, truncated, too large or no image; the message names
+            it and says what to do.
     """
     path = Path(path)
     check_file(path)
@@ -84,7 +84,7 @@ def open_image(
                 raise ImageError(
                     path,
                     f"the image is {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}",
-                    f"Scale it down, or allow it with max_pixels={width * height}",
+                    AnyOf("Scale it down", ("allow it with ", Option("max_pixels", width * height))),
                 )
             if draft_size is not None:
                 image.draft("RGB", (draft_size, draft_size) if isinstance(draft_size, int) else draft_size)
@@ -96,7 +96,9 @@ def open_image(
         raise ImageError(
             path,
             f"the image is too large to be decoded safely ({str(error).rstrip('.')})",
-            "Scale it down; if it is meant to be that large, raise PIL.Image.MAX_IMAGE_PIXELS and max_pixels",
+            AnyOf(
+                "Scale it down", Only("python", "raise PIL.Image.MAX_IMAGE_PIXELS and max_pixels if it is that large")
+            ),
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(path, *_not_an_image(path)) from error
@@ -188,7 +190,7 @@ def check_file(path: Path) -> None:
         raise ImageError(path, "there is no permission to read the file", "Change its permissions")
 
 
-def _not_an_image(path: Path) -> tuple[str, str]:
+def _not_an_image(path: Path) -> tuple[str, Text]:
     """Reason and remedy for a file that Pillow did not recognise, as far as its beginning tells."""
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
@@ -197,6 +199,6 @@ def _not_an_image(path: Path) -> tuple[str, str]:
     if path.suffix.lower() in {".heic", ".heif", ".avif"}:
         return (
             f"{path.suffix} images cannot be read here",
-            "Convert it to JPEG, or install pillow-heif and call pillow_heif.register_heif_opener()",
+            AnyOf("Convert it to JPEG", Only("python", HEIF_OPENER)),
         )
     return "this is not an image that Pillow can read", "Convert it to JPEG or PNG, or leave it out"

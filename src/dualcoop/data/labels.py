@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dualcoop.data.problems import DataWarning, Problem, counted, quoted_list
+from dualcoop.counting import counted
+from dualcoop.data.problems import DataWarning, Problem, quoted_list
 from dualcoop.errors import DataError
 
 SPLIT_NAMES = ("train", "valid", "test")

@@ -3,35 +3,30 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
-from dualcoop.data.assembly import Progress, assemble
-from dualcoop.data.formats.coco import is_coco_folder, load_coco
-from dualcoop.data.formats.nuswide import Vocabulary, is_nuswide_folder, load_nuswide
-from dualcoop.data.formats.table_columns import IMAGE_COLUMNS, Meaning, TableOptions, Unlisted, clean_name
-from dualcoop.data.formats.table_files import TABLE_SUFFIXES, read_frame, read_table
-from dualcoop.data.formats.tables import load_table
-from dualcoop.data.formats.voc import is_voc_folder, load_voc
+from dualcoop.counting import Progress
+from dualcoop.data.assembly import assemble
+from dualcoop.data.formats.options import Duplicates, Meaning, OtherLabels, Unlisted, Vocabulary
+from dualcoop.data.formats.registry import FORMATS, options_for, recognised
 from dualcoop.data.images import MAX_PIXELS
 from dualcoop.data.labels import DatasetSplits
-from dualcoop.data.problems import ProblemLog, quoted_list
-from dualcoop.errors import ConfigError, DataError
-
-Format = Literal["auto", "table", "coco", "voc", "nuswide"]
+from dualcoop.data.problems import ProblemLog
+from dualcoop.errors import DataError
 
 
 def load_dataset(
     path: Any,
     *,
     images: str | os.PathLike[str] | None = None,
-    format: Format = "auto",
+    format: str = "auto",
     classes: Sequence[str] | None = None,
     unlisted: Unlisted = "auto",
     minus_one: Meaning | None = None,
     zero: Meaning = "absent",
     delimiter: str = ";",
-    duplicates: Literal["skip", "merge"] = "skip",
-    other_labels: Literal["report", "ignore"] = "report",
+    duplicates: Duplicates = "skip",
+    other_labels: OtherLabels = "report",
     image_column: str | None = None,
     labels_column: str | None = None,
     absent_column: str | None = None,
@@ -59,7 +54,7 @@ def load_dataset(
             or a folder with a COCO, VOC or NUS-WIDE data set.
         images: folder that the image names start from; by default the table's own, or the data set's usual
             one.
-        format: what `path` is, when it cannot be told from the name and the content.
+        format: what `path` is, "table", "coco", "voc" or "nuswide", when it cannot be told from name and content.
         classes: the classes to learn, in this order. By default those that the data name, sorted (tables), or
             in the data set's own order.
         unlisted: what a label that is not listed (a `labels` column), not annotated (COCO, VOC), not given
@@ -94,52 +89,22 @@ def load_dataset(
 
     Raises:
         DataError: when nothing can be used, or at the first problem when strict.
-        ConfigError: for options that make no sense, alone or here.
+        ConfigError: for options that make no sense, alone or here, and for those that other formats take.
     """
-    options = TableOptions(
-        classes=None if classes is None else tuple(classes),
-        unlisted=unlisted,
-        minus_one=minus_one,
-        zero=zero,
-        delimiter=delimiter,
-        duplicates=duplicates,
-        other_labels=other_labels,
-        image_column=image_column,
-        labels_column=labels_column,
-        absent_column=absent_column,
-        split_column=split_column,
-        encoding=encoding,
-    )
+    given = locals()
+    frame = hasattr(path, "itertuples")
+    source = Path("the data frame") if frame else Path(path).expanduser()
+    name = "table" if frame else recognised(source, format)
+    options = options_for(name, given)
     log = ProblemLog(strict)
-    folder = None if images is None else _existing_folder(images)
-    wanted = None
-    if hasattr(path, "itertuples"):
-        source = Path("the data frame")
-        raw = load_table(read_frame(path), folder or Path(), options, log)
-    else:
-        source = Path(path).expanduser()
-        kind = _kind(source, format)
-        _refuse_foreign_options(kind, year, vocabulary)
-        if kind == "table":
-            asked = (image_column or "").strip().casefold()
-            keys = (asked,) if asked else IMAGE_COLUMNS
-            table = read_table(source, log, encoding=encoding, key_columns=keys)
-            raw = load_table(table, folder or source.parent, options, log)
-        else:
-            wanted = None if options.classes is None else tuple(map(clean_name, options.classes))
-            if kind == "coco":
-                raw = load_coco(source, folder, log, year=year, unlisted=unlisted)
-            elif kind == "voc":
-                raw = load_voc(source, folder, log, year=year, unlisted=unlisted)
-            else:
-                raw = load_nuswide(
-                    source, folder, vocabulary=vocabulary, unlisted=unlisted, minus_one=minus_one, zero=zero
-                )
+    raw = FORMATS[name].load(
+        path if frame else source, None if images is None else _existing_folder(images), options, log
+    )
     return assemble(
         raw,
         source,
         log,
-        classes=wanted,
+        classes=options.classes,
         valid_fraction=valid_fraction,
         test_fraction=test_fraction,
         seed=seed,
@@ -150,55 +115,8 @@ def load_dataset(
     )
 
 
-def _kind(path: Path, format: str) -> Format:
-    """What the path is; never "auto"."""
-    if format not in get_args(Format):
-        raise ConfigError(f"format is {format!r}, expected one of {', '.join(get_args(Format))}.")
-    if not path.exists():
-        raise DataError(f"{path}: the file or folder is missing. Check the name.")
-    if format != "auto":
-        if format == "table" and path.is_dir():
-            raise DataError(f"{path}: this is a folder. Pass the table itself, such as {path / 'labels.csv'}.")
-        return cast(Format, format)
-    if path.is_file():
-        suffix = path.suffix.lower()
-        if suffix == ".json":
-            return "coco"
-        if suffix in TABLE_SUFFIXES:
-            return "table"
-        raise DataError(
-            f"{path}: {suffix or 'a name without an ending'} is no label file. Tables end in "
-            f"{', '.join(TABLE_SUFFIXES)}, COCO's annotations in .json. Save a workbook as CSV (UTF-8)."
-        )
-    checks: list[tuple[Format, bool]] = [
-        ("coco", is_coco_folder(path)),
-        ("voc", is_voc_folder(path)),
-        ("nuswide", is_nuswide_folder(path)),
-    ]
-    kinds = [kind for kind, fits in checks if fits]
-    if len(kinds) == 1:
-        return kinds[0]
-    if kinds:
-        raise DataError(f"{path}: the folder looks like {' and like '.join(kinds)}. Pass format=.")
-    tables = sorted(file.name for file in path.iterdir() if file.suffix.lower() in TABLE_SUFFIXES)
-    if tables:
-        raise DataError(f"{path}: this is a folder with {quoted_list(tables)}. Pass the path of the label table.")
-    raise DataError(
-        f"{path}: the folder holds no labels: neither COCO's annotations/instances_*.json, VOC's "
-        "ImageSets/Main, NUS-WIDE's ImageList or *_labels.npy, nor a label table. Pass the path of a table, "
-        "and images= for the folder."
-    )
-
-
-def _refuse_foreign_options(kind: Format, year: int | None, vocabulary: str) -> None:
-    if year is not None and kind not in ("coco", "voc"):
-        raise ConfigError(f"year={year} chooses among COCO's or VOC's sets; this is a {kind}. Leave it out.")
-    if vocabulary != "concepts" and kind != "nuswide":
-        raise ConfigError(f"vocabulary={vocabulary!r} is for NUS-WIDE; this is a {kind}. Leave it out.")
-
-
 def _existing_folder(images: str | os.PathLike[str]) -> Path:
     folder = Path(images).expanduser()
     if not folder.is_dir():
-        raise DataError(f"{folder}: the folder of the images (images=) is missing. Check the name.")
+        raise DataError(f"is {str(folder)!r}, which is no folder", option="images", remedy="check the name")
     return folder

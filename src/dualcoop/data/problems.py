@@ -4,13 +4,17 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dualcoop.errors import DataError
+from dualcoop.errors import PYTHON, DataError, DualCoOpWarning, Message, Text
 
 SHOWN_NAMES = 10
 
 
-class DataWarning(UserWarning):
+class DataWarning(DualCoOpWarning):
     """A label file can be read in more than one way, or part of it was skipped."""
+
+
+class ProblemsWarning(DataWarning):
+    """Sums up the problems of a data set, which lists them."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,9 @@ class Problem:
 
     Attributes:
         source: file that the row stands in.
-        row: row number as a spreadsheet shows it (the header of a CSV file is row 1), the line number of a
-            JSONL or text file, the record number (from 1) of a Parquet file, the `id` of a COCO image or
-            annotation; None when the problem is not about one row.
+        row: row number as a spreadsheet shows it (the header of a CSV file is row 1), the line number of a JSONL or
+            text file, the record number (from 1) of a Parquet file, the `id` of a COCO image or annotation; None when
+            the problem is not about one row.
         path: the image concerned, None when there is none.
         reason: what was wrong and what was expected.
         remedy: what to do about it.
@@ -30,14 +34,19 @@ class Problem:
     source: str
     row: int | None
     path: str | None
-    reason: str
-    remedy: str
+    reason: Text
+    remedy: Text
 
-    def __str__(self) -> str:
+    @property
+    def message(self) -> Message:
+        """All of it, for every front end to put into its own words."""
         where = self.source if self.row is None else f"{self.source}, row {self.row}"
         if self.path is not None:
             where = f"{where} ({self.path})" if where else self.path
-        return f"{where}: {self.reason}. {self.remedy}."
+        return Message(self.reason, where, None, self.remedy)
+
+    def __str__(self) -> str:
+        return self.message.rendered(PYTHON)
 
 
 class ProblemLog:
@@ -52,28 +61,21 @@ class ProblemLog:
         self.problems: list[Problem] = []
 
     def report(
-        self,
-        source: str | os.PathLike[str],
-        row: int | None,
-        path: str | os.PathLike[str] | None,
-        reason: str,
-        remedy: str,
+        self, source: str | os.PathLike[str], row: int | None, path: str | None, reason: Text, remedy: Text
     ) -> None:
         """Keep one problem.
 
         Raises:
             DataError: with the same words, when the log is strict.
         """
-        problem = Problem(str(source), row, None if path is None else str(path), reason, remedy)
+        problem = Problem(str(source), row, path, reason, remedy)
         if self.strict:
-            raise DataError(str(problem))
+            raise DataError(reason, where=problem.message.where, remedy=remedy)
         self.problems.append(problem)
 
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: 1 row, 2 rows, 3 classes."""
-    plural = noun if number == 1 else noun + ("es" if noun.endswith("s") else "s")
-    return f"{number:,} {plural}"
+    def first(self) -> Text:
+        """A sentence with the first problem, to stand behind another; empty when there is none."""
+        return ("The first problem: ", self.problems[0].message) if self.problems else ""
 
 
 def quoted_list(names: Iterable[str], shown: int = SHOWN_NAMES) -> str:

@@ -100,7 +100,7 @@ def test_the_devkit_above_is_found_and_asks_for_a_year(voc, tmp_path):
     voc(OBJECTS, "VOCdevkit/VOC2007", trainval=["000001"], test=["000003"])
     assert quiet(tmp_path / "VOCdevkit").train.names == ("000001.jpg",)
     voc(OBJECTS, "VOCdevkit/VOC2012", trainval=["000002"], train=["000002"], val=["000003"])
-    with pytest.raises(DataError, match=r"it holds VOC2007, VOC2012. Pass year="):
+    with pytest.raises(DataError, match=r"it holds VOC2007, VOC2012\. Choose by year or pass the path"):
         quiet(tmp_path / "VOCdevkit")
     assert quiet(tmp_path / "VOCdevkit", year=2012).train.names == ("000002.jpg",)
     with pytest.raises(DataError, match="there is no VOC data set of 2010"):

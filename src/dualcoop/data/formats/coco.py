@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from dualcoop.data.assembly import RawDataset, RawPart
-from dualcoop.data.formats.table_columns import Unlisted
-from dualcoop.data.problems import ProblemLog, counted, quoted_list
-from dualcoop.errors import DataError
+from dualcoop.counting import counted
+from dualcoop.data.assembly import RawDataset, RawImage, RawPart
+from dualcoop.data.formats.options import DatedOptions
+from dualcoop.data.problems import ProblemLog, quoted_list
+from dualcoop.errors import AnyOf, DataError, Option
 
 FILE_NAME = re.compile(r"instances_(train|val|test)(\d{4})\.json")
 PART_OF_SPLIT = {"train": "train", "val": "test", "test": "test"}
 TRIED_NAMES = 50
+EXPECTED = "Expected COCO's instance annotations."
 
 
 @dataclass
@@ -27,14 +29,12 @@ class _Instances:
     categories: list[tuple[int, str]]
 
 
-def is_coco_folder(folder: Path) -> bool:
-    """Whether the folder has annotations in COCO's layout."""
-    return any(_annotation_files(folder))
+def recognises(path: Path) -> bool:
+    """Whether this is a .json file, or a folder with annotations in COCO's layout."""
+    return any(_annotation_files(path)) if path.is_dir() else path.suffix.lower() == ".json"
 
 
-def load_coco(
-    path: Path, images: Path | None, log: ProblemLog, *, year: int | None = None, unlisted: Unlisted = "auto"
-) -> RawDataset:
+def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog) -> RawDataset:
     """Read COCO annotations: the train part is for training, the val part for testing.
 
     A class is present when the image has an annotation of it (crowds count) and absent otherwise, since COCO
@@ -46,14 +46,14 @@ def load_coco(
             whose name does not say its part is for training.
         images: folder of the images, or of the folders train2014, val2014, ...; found beside the annotations
             when None.
+        options: `year` chooses the files of a folder that has those of several; for `unlisted` see above, "auto" is
+            "absent".
         log: takes annotations and images that cannot be used.
-        year: which year's files, for a folder that has those of several.
-        unlisted: see above; "auto" is "absent".
 
     Raises:
         DataError: when the files are missing, broken, or disagree about the categories.
     """
-    files = _choose_files(path, year) if path.is_dir() else [path]
+    files = _choose_files(path, options.year) if path.is_dir() else [path]
     contents = [_read_instances(file) for file in files]
     categories = contents[0].categories
     for content in contents[1:]:
@@ -69,14 +69,12 @@ def load_coco(
         part = _part(content, column, images, path, log)
         annotated = (part.labels > 0).any(axis=1)
         dropped += int((~annotated).sum())
-        if unlisted != "unknown":
+        if options.unlisted != "unknown":
             part.labels[part.labels == 0] = -1
-        keep = np.flatnonzero(annotated)
-        part.rows = [part.rows[index] for index in keep]
-        part.names = [part.names[index] for index in keep]
-        part.labels = part.labels[keep]
+        part.images = [part.images[index] for index in np.flatnonzero(annotated)]
+        part.labels = part.labels[annotated]
         parts.append(part)
-    if not any(part.names for part in parts):
+    if not any(part.images for part in parts):
         raise DataError(f"{path}: no image has an annotation. Check that these are instance annotations.")
     notes = [f"left out {counted(dropped, 'image')} without any annotation"] if dropped else []
     return RawDataset(classes, parts, notes)
@@ -97,10 +95,8 @@ def _choose_files(folder: Path, year: int | None) -> list[Path]:
     found = _annotation_files(folder)
     years = sorted({found_year for found_year, _ in found})
     if year is None and len(years) > 1:
-        raise DataError(
-            f"{folder}: it has annotations of {' and '.join(map(str, years))}. Pass year={years[0]} or "
-            "the path of one json file."
-        )
+        remedy = ("pass ", AnyOf(Option("year", years[0]), "the path of one json file"))
+        raise DataError(f"it has annotations of {' and '.join(map(str, years))}", where=str(folder), remedy=remedy)
     chosen = years[0] if year is None and years else year
     # 2014 and 2017 have no public labels for the test images; a file by that name is a set of one's own.
     parts = [part for part in ("train", "test", "val") if (chosen, part) in found]
@@ -133,21 +129,16 @@ def _read_instances(path: Path) -> _Instances:
         )
     missing = [key for key in ("images", "annotations", "categories") if not isinstance(_get(content, key), list)]
     if missing:
-        raise DataError(f"{path}: lists are missing: {quoted_list(missing)}. Expected COCO's instance annotations.")
+        raise DataError(f"{path}: lists are missing: {quoted_list(missing)}. {EXPECTED}")
     try:
         categories = sorted((int(record["id"]), str(record["name"]).strip()) for record in content["categories"])
     except (TypeError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path}: a category lacks its id or its name. Expected COCO's instance annotations."
-        ) from error
-    for values, what in (
-        ([ident for ident, _ in categories], "id"),
-        ([name for _, name in categories], "name"),
-    ):
-        if len(set(values)) < len(values):
+        raise DataError(f"{path}: a category lacks its id or its name. {EXPECTED}") from error
+    for position, what in enumerate(("id", "name")):
+        if len({category[position] for category in categories}) < len(categories):
             raise DataError(f"{path}: two categories have the same {what}. Give each its own.")
     if not categories:
-        raise DataError(f"{path}: the list of categories is empty. Expected COCO's instance annotations.")
+        raise DataError(f"{path}: the list of categories is empty. {EXPECTED}")
     return _Instances(path, content["images"], content["annotations"], categories)
 
 
@@ -158,8 +149,7 @@ def _get(content: Any, key: str) -> Any:
 def _part(content: _Instances, column: dict[int, int], images: Path | None, path: Path, log: ProblemLog) -> RawPart:
     match = FILE_NAME.fullmatch(content.path.name)
     split = PART_OF_SPLIT[match[1]] if match else "train"
-    rows: list[int | None] = []
-    names: list[str] = []
+    listed: list[RawImage] = []
     position: dict[Any, int] = {}
     for image in content.images:
         ident, name = _get(image, "id"), _get(image, "file_name")
@@ -169,10 +159,9 @@ def _part(content: _Instances, column: dict[int, int], images: Path | None, path
         elif ident in position:
             log.report(content.path, row, name, "the image's id is used twice", "Give each image its own id")
         else:
-            position[ident] = len(names)
-            rows.append(row)
-            names.append(name)
-    labels = np.zeros((len(names), len(column)), dtype=np.int8)
+            position[ident] = len(listed)
+            listed.append(RawImage(row, name))
+    labels = np.zeros((len(listed), len(column)), dtype=np.int8)
     for record in content.annotations:
         if not isinstance(record, tuple):
             row = _get(record, "id")
@@ -180,29 +169,23 @@ def _part(content: _Instances, column: dict[int, int], images: Path | None, path
             continue
         image_id, category, row = record
         if image_id not in position:
-            reason, remedy = (
-                f"an annotation is about image {image_id!r}, which is not listed",
-                "List the image",
-            )
-            log.report(content.path, row, None, reason, remedy)
+            reason = f"an annotation is about image {image_id!r}, which is not listed"
+            log.report(content.path, row, None, reason, "List the image")
         elif category not in column:
-            reason, remedy = (
-                f"an annotation has category {category!r}, which is not listed",
-                "List the category",
-            )
-            log.report(content.path, row, names[position[image_id]], reason, remedy)
+            reason = f"an annotation has category {category!r}, which is not listed"
+            log.report(content.path, row, listed[position[image_id]].name, reason, "List the category")
         else:
             labels[position[image_id], column[category]] = 1
-    folder = _image_folder(content.path, match[1] + match[2] if match else "", images, path, names)
-    return RawPart(split, str(content.path), rows, names, folder, labels)
+    folder = _image_folder(content.path, match[1] + match[2] if match else "", images, path, listed)
+    return RawPart(split, str(content.path), listed, folder, labels)
 
 
-def _image_folder(file: Path, part: str, images: Path | None, path: Path, names: Sequence[str]) -> Path:
+def _image_folder(file: Path, part: str, images: Path | None, path: Path, listed: Sequence[RawImage]) -> Path:
     """The first likely folder that has one of the first images."""
     bases = [images] if images is not None else [path if path.is_dir() else file.parent, file.parent.parent]
     candidates = [place for base in bases for place in (base / part, base / "images" / part, base / "images", base)]
     candidates = [place for place in dict.fromkeys(candidates) if place.is_dir()]
     for place in candidates:
-        if any((place / name).is_file() for name in names[:TRIED_NAMES]):
+        if any((place / image.name).is_file() for image in listed[:TRIED_NAMES]):
             return place
     return candidates[0]

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dualcoop.data.assembly import RawDataset, RawPart
-from dualcoop.data.formats.table_columns import Meaning, Unlisted
+from dualcoop.data.assembly import RawDataset, RawImage, RawPart
+from dualcoop.data.formats.options import NusWideOptions, Unlisted
 from dualcoop.data.labels import LabelMatrix
-from dualcoop.data.problems import quoted_list
+from dualcoop.data.problems import ProblemLog, quoted_list
 from dualcoop.data.splits import seen_unseen_split
-from dualcoop.errors import ConfigError, DataError
+from dualcoop.errors import DataError
 
-Vocabulary = Literal["concepts", "tags", "all"]
-VOCABULARIES = ("concepts", "tags", "all")
 PARTS = {"train": "Train", "test": "Test"}
 CONCEPT_FILES = ("ConceptsList/Concepts81.txt", "Concepts81.txt")
 LABEL_FOLDERS = ("Groundtruth/TrainTestLabels", "TrainTestLabels", "Groundtruth")
@@ -26,20 +23,12 @@ BLANKS = b" \t\r\n"
 NPY_PARTS = ("train", "valid", "val", "test")
 
 
-def is_nuswide_folder(folder: Path) -> bool:
-    """Whether the folder has NUS-WIDE's image lists, or pairs of .npy matrices and image names."""
-    return (folder / "ImageList").is_dir() or bool(_matrix_files(folder))
+def recognises(path: Path) -> bool:
+    """Whether this is a folder with NUS-WIDE's image lists, or pairs of .npy matrices and image names."""
+    return (path / "ImageList").is_dir() or bool(_matrix_files(path))
 
 
-def load_nuswide(
-    path: Path,
-    images: Path | None,
-    *,
-    vocabulary: Vocabulary = "concepts",
-    unlisted: Unlisted = "auto",
-    minus_one: Meaning | None = None,
-    zero: Meaning = "absent",
-) -> RawDataset:
+def load(path: Path, images: Path | None, options: NusWideOptions, log: ProblemLog) -> RawDataset:
     """Read NUS-WIDE.
 
     Text files: ImageList/{Train,Test}Imagelist.txt; the 81 concepts from ConceptsList/Concepts81.txt and
@@ -54,44 +43,37 @@ def load_nuswide(
     Args:
         path: folder of the files.
         images: folder of the images; the subfolder Flickr or images when None.
-        vocabulary: "concepts" (81, human labels), "tags" (925, Flickr users' tags) or "all" (925 + 81), for
-            the text files; matrices have the columns that they have.
-        unlisted: a tag that a user did not give is absent ("auto", "absent") or unknown ("unknown").
-        minus_one, zero: what -1 and 0 mean in a matrix.
+        options: the text files have the `vocabulary` "concepts" (81, human labels), "tags" (925, Flickr users' tags)
+            or "all" (925 + 81), matrices the columns that they have; with `unlisted="unknown"` a tag that a user did
+            not give is unknown, otherwise absent; `minus_one` and `zero` say what -1 and 0 mean in a matrix.
+        log: not used: these files are right or wrong as a whole.
 
     Raises:
         DataError: when a file is missing or its size does not fit the others.
-        ConfigError: for another vocabulary.
     """
-    if vocabulary not in VOCABULARIES:
-        raise ConfigError(f"vocabulary is {vocabulary!r}, expected one of {', '.join(VOCABULARIES)}.")
     folder = images or next((path / name for name in IMAGE_FOLDERS if (path / name).is_dir()), path)
     matrices = _matrix_files(path)
     if matrices and not (path / "ImageList").is_dir():
-        return _load_matrices(path, folder, matrices, minus_one, zero)
-    classes: tuple[str, ...] = ()
-    concepts: list[str] = []
-    tags: list[str] = []
-    if vocabulary in ("tags", "all"):
-        tags = list(seen_unseen_split("nuswide-925-81").seen)
-        classes += tuple(tags)
-    if vocabulary in ("concepts", "all"):
-        concepts = _lines(_find(path, CONCEPT_FILES))
-        classes += tuple(concepts)
+        return _load_matrices(path, folder, matrices, options)
+    tags = [] if options.vocabulary == "concepts" else list(seen_unseen_split("nuswide-925-81").seen)
+    concepts = [] if options.vocabulary == "tags" else _lines(_find(path, CONCEPT_FILES))
     parts = []
     for split, word in PARTS.items():
         file = path / "ImageList" / f"{word}Imagelist.txt"
-        # The lists were written on Windows: actor\0001_2124494179.jpg
-        names = [line.replace("\\", "/") for line in _lines(file)]
+        listed = _listed(_lines(file))
         blocks = []
         if tags:
-            blocks.append(_read_tags(path, word, tags, len(names), unlisted))
+            blocks.append(_read_tags(path, word, tags, len(listed), options.unlisted))
         if concepts:
-            blocks.append(_read_concepts(path, word, concepts, len(names)))
-        rows: list[int | None] = list(range(1, len(names) + 1))
-        parts.append(RawPart(split, str(file), rows, names, folder, np.concatenate(blocks, axis=1)))
-    notes = ["a tag that was not given counts as absent"] if tags and unlisted != "unknown" else []
-    return RawDataset(classes, parts, notes)
+            blocks.append(_read_concepts(path, word, concepts, len(listed)))
+        parts.append(RawPart(split, str(file), listed, folder, np.concatenate(blocks, axis=1)))
+    notes = ["a tag that was not given counts as absent"] if tags and options.unlisted != "unknown" else []
+    return RawDataset((*tags, *concepts), parts, notes)
+
+
+def _listed(names: Sequence[str]) -> list[RawImage]:
+    # The lists were written on Windows: actor\0001_2124494179.jpg
+    return [RawImage(row, name.replace("\\", "/")) for row, name in enumerate(names, start=1)]
 
 
 def _find(root: Path, names: Sequence[str]) -> Path:
@@ -170,15 +152,10 @@ def _matrix_files(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _load_matrices(
-    root: Path, folder: Path, files: dict[str, tuple[Path, Path]], minus_one: Meaning | None, zero: Meaning
+    root: Path, folder: Path, files: dict[str, tuple[Path, Path]], options: NusWideOptions
 ) -> RawDataset:
     classes = tuple(_lines(_find(root, CLASS_FILES)))
-    split_of = {
-        "train": "train",
-        "valid": "valid",
-        "val": "valid" if "test" in files else "test",
-        "test": "test",
-    }
+    split_of = {"val": "valid" if "test" in files else "test"}
     parts = []
     for part, (matrix_file, names_file) in files.items():
         values = _load_npy(matrix_file)
@@ -197,20 +174,14 @@ def _load_matrices(
             raise DataError(
                 f"{matrix_file}, row {row + 1}: {classes[column]!r} is {values[row, column]}. Use 1, 0 and -1."
             )
-        if minus_one is None and (values == -1).any():
+        if options.minus_one is None and (values == -1).any():
             row = int((values == -1).any(axis=1).argmax())
-            raise DataError(
-                f"{matrix_file}, row {row + 1}: the matrix holds -1, which means absent in some data sets "
-                "and unknown in others. Pass minus_one='absent' or minus_one='unknown' (and zero='unknown' "
-                "where 0 is)."
-            )
+            raise options.minus_one_unclear(f"{matrix_file}, row {row + 1}", "the matrix")
         labels = np.zeros(values.shape, dtype=np.int8)
         labels[values == 1] = 1
-        labels[values == 0] = -1 if zero == "absent" else 0
-        labels[values == -1] = -1 if minus_one == "absent" else 0
-        rows: list[int | None] = list(range(1, len(names) + 1))
-        names = [name.replace("\\", "/") for name in names]
-        parts.append(RawPart(split_of[part], str(matrix_file), rows, names, folder, labels))
+        labels[values == 0] = -(options.zero == "absent")
+        labels[values == -1] = -(options.minus_one == "absent")
+        parts.append(RawPart(split_of.get(part, part), str(matrix_file), _listed(names), folder, labels))
     return RawDataset(classes, parts, [])
 
 

@@ -6,10 +6,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from dualcoop.data.assembly import RawDataset, RawPart
-from dualcoop.data.formats.table_columns import Unlisted
-from dualcoop.data.problems import ProblemLog, counted
-from dualcoop.errors import DataError
+from dualcoop.counting import counted
+from dualcoop.data.assembly import RawDataset, RawImage, RawPart
+from dualcoop.data.formats.options import DatedOptions
+from dualcoop.data.problems import ProblemLog
+from dualcoop.errors import AnyOf, DataError, Option
 
 
 @dataclass
@@ -19,14 +20,12 @@ class _Objects:
     filename: str | None = None
 
 
-def is_voc_folder(folder: Path) -> bool:
-    """Whether the folder is a VOC data set, or a VOCdevkit that holds some."""
-    return bool(_roots(folder))
+def recognises(path: Path) -> bool:
+    """Whether this is the folder of a VOC data set, or a VOCdevkit that holds some."""
+    return bool(_roots(path))
 
 
-def load_voc(
-    path: Path, images: Path | None, log: ProblemLog, *, year: int | None = None, unlisted: Unlisted = "auto"
-) -> RawDataset:
+def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog) -> RawDataset:
     """Read a VOC folder: trainval is for training, test for testing.
 
     Without labels for the test part (VOC 2012 keeps them private) train is for training and val for testing.
@@ -36,18 +35,16 @@ def load_voc(
     Args:
         path: VOC2007, VOC2012, or the VOCdevkit above them.
         images: folder of the images; JPEGImages when None.
+        options: `year` chooses among the data sets of a VOCdevkit; with `unlisted="unknown"` a class without an object
+            is unknown, otherwise absent.
         log: takes images without readable annotation.
-        year: which data set, for a VOCdevkit that holds several.
-        unlisted: a class without an object is absent ("auto", "absent") or unknown ("unknown").
 
     Raises:
         DataError: when lists or annotations are missing as a whole.
     """
-    root = _choose_root(path, year)
+    root = _choose_root(path, options.year)
     parts, notes = _image_lists(root)
-    annotations: dict[str, list[tuple[int, str, _Objects]]] = {}
-    for split, file in parts:
-        annotations[split] = _read_part(root, file, log)
+    annotations = {split: _read_part(root, file, log) for split, file in parts}
     objects = [entry for part in annotations.values() for _, _, entry in part]
     classes = tuple(sorted(set().union(*(entry.present | entry.difficult for entry in objects))))
     if not classes:
@@ -65,12 +62,12 @@ def load_voc(
         labels = np.zeros((len(entries), len(classes)), dtype=np.int8)
         for index, (_, _, entry) in enumerate(entries):
             labels[index, [column[name] for name in entry.difficult]] = -1
-            if unlisted != "unknown":
+            if options.unlisted != "unknown":
                 labels[index] = -1
             labels[index, [column[name] for name in entry.present]] = 1
         folder = images or root / "JPEGImages"
-        names = [_image_name(folder, ident, entry) for _, ident, entry in entries]
-        raw.append(RawPart(split, str(file), [row for row, _, _ in entries], names, folder, labels))
+        listed = [RawImage(row, _image_name(folder, ident, entry)) for row, ident, entry in entries]
+        raw.append(RawPart(split, str(file), listed, folder, labels))
     return RawDataset(classes, raw, notes)
 
 
@@ -87,8 +84,8 @@ def _choose_root(path: Path, year: int | None) -> Path:
         wanted = "" if year is None else f" of {year}"
         raise DataError(f"{path}: there is no VOC data set{wanted} with ImageSets/Main in it. Check the folder.")
     if len(roots) > 1:
-        names = ", ".join(root.name for root in roots)
-        raise DataError(f"{path}: it holds {names}. Pass year=, or the path of one of them.")
+        remedy = AnyOf(("choose by ", Option("year")), "pass the path of one of them")
+        raise DataError(f"it holds {', '.join(root.name for root in roots)}", where=str(path), remedy=remedy)
     return roots[0]
 
 
@@ -125,15 +122,9 @@ def _read_part(root: Path, file: Path, log: ProblemLog) -> list[tuple[int, str, 
         annotation = root / "Annotations" / f"{ident}.xml"
         try:
             entries.append((row, ident, _read_objects(annotation)))
-        except FileNotFoundError:
-            reason, remedy = f"its annotation {annotation} is missing", "Extract the annotations again"
-            log.report(file, row, ident, reason, remedy)
         except (OSError, ValueError, ElementTree.ParseError) as error:
-            reason, remedy = (
-                f"its annotation {annotation} cannot be read ({error})",
-                "Extract the annotations again",
-            )
-            log.report(file, row, ident, reason, remedy)
+            why = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+            log.report(file, row, ident, f"its annotation {annotation} {why}", "Extract the annotations again")
     return entries
 
 

@@ -84,7 +84,7 @@ def test_the_delimiter_of_labels_can_be_chosen(table, delimiter):
 
 def test_another_delimiter_in_the_cells_is_pointed_out(table):
     file = table(HEADER + "a.jpg,dog|cat\nb.jpg,dog\n")
-    with pytest.warns(DataWarning, match=r"no labels cell holds ';'.* some hold '\|'.*pass delimiter="):
+    with pytest.warns(DataWarning, match=r"no labels cell holds ';'.* some hold '\|'.*say so with delimiter"):
         load_dataset(file, unlisted="absent")
 
 
@@ -119,8 +119,8 @@ def test_labels_outside_the_given_classes_are_reported_with_a_suggestion(table):
     assert data.classes == ("dog", "cat")
     assert data.train.names == ("a.jpg", "c.jpg")
     assert messages(data) == [
-        f"{file}, row 3 (b.jpg): 'dgo' is none of the 2 classes. Write 'dog' if that is meant; "
-        "other_labels='ignore' drops such labels and keeps the row."
+        f"{file}, row 3 (b.jpg): 'dgo' is none of the 2 classes. Write 'dog' if that is meant "
+        "or drop such labels and keep the row with other_labels='ignore'."
     ]
 
 

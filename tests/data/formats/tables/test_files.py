@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from dualcoop.data.formats.table_files import read_frame, read_table
+from dualcoop.data.formats.tables.files import read_frame, read_table
 from dualcoop.data.problems import ProblemLog
 from dualcoop.errors import DataError
 
@@ -112,7 +112,7 @@ def test_utf16_is_recognised_and_read_when_asked_for(tmp_path):
 
 
 def test_an_encoding_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(DataError, match="there is no encoding 'utf-9'"):
+    with pytest.raises(DataError, match="encoding is 'utf-9', which is no encoding"):
         read(write(tmp_path, "image\na.jpg\n"), encoding="utf-9")
 
 

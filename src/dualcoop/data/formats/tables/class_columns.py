@@ -2,16 +2,24 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dualcoop.data.formats.table_columns import Columns, ListedRows, TableOptions, clean_name, image_rows, is_blank
-from dualcoop.data.formats.table_files import Table
+from dualcoop.data.formats.options import TableOptions, clean_name
+from dualcoop.data.formats.tables.columns import (
+    IF_UNLISTED_IS_ABSENT,
+    Columns,
+    ListedRows,
+    TableRow,
+    image_rows,
+    is_blank,
+)
+from dualcoop.data.formats.tables.files import Table
 from dualcoop.data.problems import DataWarning, ProblemLog, quoted_list
-from dualcoop.errors import DataError
+from dualcoop.errors import AnyOf, DataError, Option, Text
 
 CODES = EMPTY, PRESENT, ZERO, MINUS, WRONG = range(5)
 VALUES_REMEDY = "Write 1 for present, 0 for absent, or leave the cell empty for unknown"
@@ -36,11 +44,9 @@ class _CellCodes(dict[Any, int]):
 class _CodedRows:
     """Rows as read; `wrong` holds the texts of wrong cells by row index and column index."""
 
-    numbers: list[int]
-    names: list[str]
-    splits: list[str]
     codes: npt.NDArray[np.int8]
-    wrong: dict[int, dict[int, str]]
+    rows: list[TableRow] = field(default_factory=list)
+    wrong: dict[int, dict[int, str]] = field(default_factory=dict)
 
 
 def read_class_columns(table: Table, columns: Columns, options: TableOptions, log: ProblemLog) -> ListedRows:
@@ -63,18 +69,15 @@ def read_class_columns(table: Table, columns: Columns, options: TableOptions, lo
     kept_rows = _valid_rows(table.source, titles, coded, kept_columns, log)
     matrix = coded.codes[np.ix_(kept_rows, kept_columns)]
     _warn_if_ambiguous(table.source, matrix, options)
+    empty = "absent" if options.unlisted == "absent" else "unknown"
     value = np.zeros(len(CODES), dtype=np.int8)
-    value[PRESENT] = 1
-    value[ZERO] = -1 if options.zero == "absent" else 0
-    value[MINUS] = -1 if options.minus_one == "absent" else 0
+    value[PRESENT], value[ZERO], value[MINUS] = 1, -(options.zero == "absent"), -(options.minus_one == "absent")
     return ListedRows(
         options.classes or tuple(clean_name(titles[column]) for column in kept_columns),
-        [coded.numbers[row] for row in kept_rows],
-        [coded.names[row] for row in kept_rows],
-        [coded.splits[row] for row in kept_rows],
+        [coded.rows[row] for row in kept_rows],
         value[matrix],
-        [options.unlisted == "absent"] * len(kept_rows),
-        [f"an empty cell counts as {'absent' if options.unlisted == 'absent' else 'unknown'}"],
+        [empty == "absent"] * len(kept_rows),
+        [f"an empty cell counts as {empty}"],
     )
 
 
@@ -82,23 +85,18 @@ def _read_codes(
     table: Table, columns: Columns, positions: Sequence[int], options: TableOptions, log: ProblemLog
 ) -> _CodedRows:
     lookup = _CellCodes()
-    coded = _CodedRows([], [], [], np.zeros((0, len(positions)), dtype=np.int8), {})
+    coded = _CodedRows(np.zeros((0, len(positions)), dtype=np.int8))
     vectors: list[npt.NDArray[np.int8]] = []
-    for row, name, split, cells in image_rows(table, columns, log):
+    for row, cells in image_rows(table, columns, log):
         values = (_code(lookup, cells[position]) for position in positions)
         vector = np.fromiter(values, np.int8, len(positions))
         if options.minus_one is None and (vector == MINUS).any():
             column = table.columns[positions[int((vector == MINUS).argmax())]]
-            raise DataError(
-                f"{table.source}, row {row} ({name}): column {column!r} holds -1, which means absent in some "
-                "data sets and unknown in others. Pass minus_one='absent' or minus_one='unknown'."
-            )
+            raise options.minus_one_unclear(f"{table.source}, row {row.number} ({row.name})", f"column {column!r}")
         if (vector == WRONG).any():
             wrong = np.flatnonzero(vector == WRONG).tolist()
             coded.wrong[len(vectors)] = {column: str(cells[positions[column]]) for column in wrong}
-        coded.numbers.append(row)
-        coded.names.append(name)
-        coded.splits.append(split)
+        coded.rows.append(row)
         vectors.append(vector)
     if vectors:
         coded.codes = np.stack(vectors)
@@ -117,13 +115,13 @@ def _columns_with_values(table: Table, positions: Sequence[int], coded: _CodedRo
         row = next(row for row, cells in coded.wrong.items() if column in cells)
         log.report(
             table.source,
-            coded.numbers[row],
+            coded.rows[row].number,
             None,
             f"column {table.columns[position]!r} is no class: it holds {coded.wrong[row][column]!r} and no 1 or 0",
-            "Delete the column, or name the classes with classes=[...]. " + VALUES_REMEDY,
+            (AnyOf("Delete the column", ("name the classes with ", Option("classes"))), f". {VALUES_REMEDY}"),
         )
     if not kept:
-        raise DataError(f"{_no_class_column(table)} The first problem: {log.problems[0]}")
+        raise _no_class_column(table, log.first())
     return kept
 
 
@@ -133,14 +131,15 @@ def _valid_rows(
     """Rows without a wrong value in the class columns; the others are reported."""
     is_class = set(kept_columns)
     kept = []
-    for row, (number, name) in enumerate(zip(coded.numbers, coded.names, strict=True)):
-        wrong = [(column, text) for column, text in coded.wrong.get(row, {}).items() if column in is_class]
+    for index, row in enumerate(coded.rows):
+        wrong = [(column, text) for column, text in coded.wrong.get(index, {}).items() if column in is_class]
         if wrong:
             column, text = wrong[0]
             more = f" (and {len(wrong) - 1} more cells are wrong)" if len(wrong) > 1 else ""
-            log.report(source, number, name, f"column {titles[column]!r} holds {text!r}{more}", VALUES_REMEDY)
+            reason = f"column {titles[column]!r} holds {text!r}{more}"
+            log.report(source, row.number, row.name, reason, VALUES_REMEDY)
         else:
-            kept.append(row)
+            kept.append(index)
     return kept
 
 
@@ -163,36 +162,34 @@ def _class_positions(table: Table, columns: Columns, options: TableOptions) -> l
     position = {clean_name(table.columns[index]): index for index in free}
     missing = [name for name in options.classes if name not in position]
     if missing:
-        raise DataError(
-            f"{table.source}: there is no column for {quoted_list(missing)}. The columns are "
-            f"{quoted_list(table.columns, 20)}. Add a 'labels' column, or one column for each class."
-        )
+        what = f"there is no column for {quoted_list(missing)}. The columns are {quoted_list(table.columns, 20)}"
+        raise DataError(what, where=table.source, remedy="add a 'labels' column, or one column for each class")
     return [position[name] for name in options.classes]
 
 
-def _no_class_column(table: Table) -> DataError:
+def _no_class_column(table: Table, first_problem: Text = "") -> DataError:
     return DataError(
-        f"{table.source}: no column holds labels. The columns are {quoted_list(table.columns, 20)}. Add a "
-        "column 'labels' (dog;beach), or one column for each class with 1 for present, 0 for absent, empty "
-        "for unknown."
+        f"no column holds labels. The columns are {quoted_list(table.columns, 20)}",
+        where=table.source,
+        remedy=(
+            "add a column 'labels' (dog;beach), or one column for each class with 1 for present, 0 for absent, empty "
+            "for unknown. ",
+            first_problem,
+        ),
     )
 
 
 def _warn_if_ambiguous(source: str, codes: np.ndarray, options: TableOptions) -> None:
     has: Sequence[bool] = [bool((codes == code).any()) for code in CODES]
     if has[ZERO] and has[MINUS] and options.minus_one == options.zero:
-        warnings.warn(
-            f"{source}: the class columns hold both 0 and -1, and both count as {options.zero}. Where they "
-            "differ, say so with zero= and minus_one= (the paper's matrices: zero='unknown', "
-            "minus_one='absent').",
-            DataWarning,
-            stacklevel=2,
-        )
+        what = f"the class columns hold both 0 and -1, and both count as {options.zero}"
+        ways = (Option("zero"), " and ", Option("minus_one"))
+        paper = (Option("zero", "unknown"), ", ", Option("minus_one", "absent"))
+        remedy = ("where they differ, say so with ", *ways, " (the paper's matrices: ", *paper, ")")
+        warnings.warn(DataWarning(what, where=source, remedy=remedy), stacklevel=2)
     if has[PRESENT] and has[EMPTY] and not has[ZERO] and not has[MINUS] and options.unlisted == "auto":
-        warnings.warn(
-            f"{source}: the class columns hold 1 or nothing, never 0. Empty cells count as unknown "
-            "(unlisted='unknown'), so no label is known to be absent. If empty means absent, pass "
-            "unlisted='absent'; to keep this reading without the warning, pass unlisted='unknown'.",
-            DataWarning,
-            stacklevel=2,
+        what = (
+            "the class columns hold 1 or nothing, never 0. Empty cells count as unknown, so no label is known to be "
+            "absent"
         )
+        warnings.warn(DataWarning(what, where=source, remedy=IF_UNLISTED_IS_ABSENT), stacklevel=2)

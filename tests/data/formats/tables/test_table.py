@@ -39,7 +39,7 @@ def test_a_missing_image_column_lists_what_there_is(table):
 
 def test_a_column_that_was_named_but_is_missing_lists_what_there_is(table):
     with pytest.raises(
-        DataError, match=r"there is no column 'tags' \(labels_column\). The columns are 'image', 'labels'"
+        DataError, match=r"labels_column is 'tags', and there is no such column. The columns are 'image', 'labels'"
     ):
         load_dataset(table("image,labels\na.jpg,dog\n"), labels_column="tags")
 

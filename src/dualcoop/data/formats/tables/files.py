@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dualcoop.data.problems import ProblemLog, quoted_list
-from dualcoop.errors import DataError
+from dualcoop.errors import AnyOf, DataError, Option
 
 SEPARATORS = (",", ";", "\t")
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
@@ -82,21 +83,23 @@ def _read_text(path: Path, encoding: str) -> str:
         raise DataError(f"{path}: this is an Excel workbook or a zip archive, not a text table. {SAVE_AS}.")
     name = "utf-8-sig" if encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else encoding
     if name == "utf-8-sig" and content.startswith(UTF16_MARKS):
-        raise DataError(
-            f"{path}: the file starts with a UTF-16 mark but is read as UTF-8. Save it as CSV (UTF-8), or "
-            "pass encoding='utf-16'."
-        )
+        remedy = AnyOf("save it as CSV (UTF-8)", ("pass ", Option("encoding", "utf-16")))
+        raise DataError("the file starts with a UTF-16 mark but is read as UTF-8", where=str(path), remedy=remedy)
     try:
         text = content.decode(name)
     except LookupError as error:
-        raise DataError(f"{path}: there is no encoding {encoding!r}. Use 'utf-8', 'cp1252' or 'utf-16'.") from error
+        what = f"is {encoding!r}, which is no encoding"
+        raise DataError(what, option="encoding", remedy="use utf-8, cp1252 or utf-16") from error
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         found = content[error.start : error.start + 1].hex()
         raise DataError(
-            f"{path}, row {row}: byte 0x{found} is not valid {encoding}: the file was saved in another "
-            "encoding. Save it as UTF-8 (in a spreadsheet: CSV UTF-8), or pass its encoding, often "
-            "encoding='cp1252'."
+            f"byte 0x{found} is not valid {encoding}: the file was saved in another encoding",
+            where=f"{path}, row {row}",
+            remedy=AnyOf(
+                "save it as UTF-8 (in a spreadsheet: CSV UTF-8)",
+                ("pass its encoding, often ", Option("encoding", "cp1252")),
+            ),
         ) from error
     if not text.strip():
         raise DataError(f"{path}: the table is empty. Give it a header row and one row for each image.")
@@ -117,12 +120,11 @@ def _read_separated(path: Path, text: str, log: ProblemLog, key_columns: Sequenc
     _check_columns(str(path), columns)
     first = next(((row, cells) for row, cells in records if any(cell.strip() for cell in cells)), None)
     if first is None:
-        raise DataError(
-            f"{path}: the table is empty, it has a header (row {header_row}) but no rows. Give one row for each image."
-        )
+        what = f"the table is empty, it has a header (row {header_row}) but no rows"
+        raise DataError(what, where=str(path), remedy="give one row for each image")
 
     def rows() -> Iterator[tuple[int, Sequence[str]]]:
-        for row, cells in _chain(first, records):
+        for row, cells in chain([first], records):
             if not any(cell.strip() for cell in cells):
                 continue
             while len(cells) > len(columns) and not cells[-1].strip():
@@ -139,26 +141,15 @@ def _read_separated(path: Path, text: str, log: ProblemLog, key_columns: Sequenc
     return Table(str(path), columns, rows())
 
 
-def _chain(first: tuple[int, list[str]], records: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    yield first
-    yield from records
-
-
 def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     """Records counted as a spreadsheet does: the header is row 1, and blank lines count."""
     row = 0
-    while True:
-        row += 1
-        try:
-            yield row, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, row {row}: the quotes are wrong ({error}). Close every quote, and write a double "
-                "quote "
-                'inside a quoted cell twice: "12"" pipe".'
-            ) from error
+    try:
+        for row, cells in enumerate(reader, start=1):
+            yield row, cells
+    except csv.Error as error:
+        what = f"the quotes are wrong ({error}). Close every quote, and write a double quote inside a quoted cell twice"
+        raise DataError(f'{path}, row {row + 1}: {what}: "12"" pipe".') from error
 
 
 def _separator(text: str, key_columns: Sequence[str]) -> str:
@@ -175,10 +166,8 @@ def _separator(text: str, key_columns: Sequence[str]) -> str:
 def _check_columns(source: str, columns: list[str]) -> None:
     repeated = {name for name in columns if name and columns.count(name) > 1}
     if repeated:
-        raise DataError(
-            f"{source}: columns of the header come more than once: {quoted_list(sorted(repeated))}. "
-            "Name every column once."
-        )
+        what = f"columns of the header come more than once: {quoted_list(sorted(repeated))}"
+        raise DataError(what, where=source, remedy="name every column once")
 
 
 def _read_json_lines(path: Path, text: str, log: ProblemLog) -> Table:
@@ -200,8 +189,8 @@ def _read_json_lines(path: Path, text: str, log: ProblemLog) -> Table:
         records.append((row, record))
         columns.update(dict.fromkeys(record))
     if not records:
-        first = f" {log.problems[0]}" if log.problems else ""
-        raise DataError(f"{path}: no line holds a JSON object.{first} Write one object for each image.")
+        what = ("no line holds a JSON object. ", log.first())
+        raise DataError(what, where=str(path), remedy="write one object for each image")
     names = list(columns)
     rows = ((row, [record.get(name) for name in names]) for row, record in records)
     return Table(str(path), names, rows)
