@@ -40,7 +40,7 @@ INDEPENDENT = {
     "checks": {"errors"},
     "functional": {"errors", "checks"},
     "cache": {"errors", "checks", "files", "counting"},
-    "data": {"errors", "checks", "counting", "files", "lazy"},
+    "data": {"errors", "checks", "counting", "files", "lazy", "options"},
     "evaluation": {"errors", "checks", "counting"},
     "class_names": {"errors"},
     "devices": {"errors"},

@@ -1,12 +1,12 @@
 """The table of formats: how each is recognised and loaded, and which options it takes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dualcoop.data.formats.options import DatedOptions, Described, FormatOptions, NusWideOptions, TableOptions
+from dualcoop.data.formats.options import DatedOptions, FormatOptions, NusWideOptions, TableOptions
 from dualcoop.data.problems import ProblemLog, quoted_list
 from dualcoop.errors import AnyOf, ConfigError, DataError, Option
 
@@ -52,9 +52,9 @@ FORMATS: dict[str, Format] = {
 """All formats by name, in the order in which front ends list them and their options."""
 
 
-def format_options() -> dict[str, Described]:
-    """Every option that any format takes."""
-    return {name: each for format in FORMATS.values() for name, each in format.options.described().items()}
+def format_options() -> "dict[str, Field[Any]]":
+    """Every option that any format takes, by name."""
+    return {each.name: each for format in FORMATS.values() for each in fields(format.options)}
 
 
 def recognised(path: Path, format: str) -> str:
@@ -86,7 +86,7 @@ def options_for(name: str, given: Mapping[str, Any]) -> FormatOptions:
         ConfigError: for a value that an option does not have, or an option of other formats that is not left at its
             default.
     """
-    own = FORMATS[name].options.described().keys()
+    own = {each.name for each in fields(FORMATS[name].options)}
     for option, described in format_options().items():
         if option not in own and given.get(option, described.default) != described.default:
             takers = [other for other, each in FORMATS.items() if hasattr(each.options, option)]
