@@ -64,9 +64,8 @@ def open_image(
     Args:
         path: the file.
         max_pixels: width times height above which the file is refused before any pixel is decoded.
-        draft_size: side, or (width, height), that will be needed. A JPEG may then be decoded at 1/2, 1/4 or
-            1/8 of its size, never under what is asked for, which is several times faster; other formats
-            ignore it.
+        draft_size: side, or (width, height), that will be needed. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its
+            size, never under what is asked for, which is several times faster; other formats ignore it.
 
     Returns:
         A PIL image of mode "RGB" that no longer depends on the file.

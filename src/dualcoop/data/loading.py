@@ -52,22 +52,19 @@ def load_dataset(
     Args:
         path: a label table (.csv, .tsv, .txt, .jsonl, .ndjson, .parquet), a pandas data frame, COCO's json,
             or a folder with a COCO, VOC or NUS-WIDE data set.
-        images: folder that the image names start from; by default the table's own, or the data set's usual
-            one.
+        images: folder that the image names start from; by default the table's own, or the data set's usual one.
         format: what `path` is, "table", "coco", "voc" or "nuswide", when it cannot be told from name and content.
         classes: the classes to learn, in this order. By default those that the data name, sorted (tables), or
             in the data set's own order.
-        unlisted: what a label that is not listed (a `labels` column), not annotated (COCO, VOC), not given
-            (tags) or left empty (class columns) means: "absent", "unknown", or "auto": unknown in tables with
-            an `absent` column or with class columns; absent, with a warning, in tables with a `labels` column
-            alone, except in rows whose labels cell is empty, which are unknown; absent in the published data
-            sets.
+        unlisted: what a label that is not listed (a `labels` column), not annotated (COCO, VOC), not given (tags) or
+            left empty (class columns) means: "absent", "unknown", or "auto": unknown in tables with an `absent` column
+            or with class columns; absent, with a warning, in tables with a `labels` column alone, except in rows whose
+            labels cell is empty, which are unknown; absent in the published data sets.
         minus_one: meaning of -1 in class columns and .npy matrices; without it a -1 is refused.
         zero: meaning of 0 there; "unknown" together with minus_one="absent" reads the paper's matrices.
         delimiter: separates the labels inside a cell.
-        duplicates: "skip" keeps the first of equal rows of an image and drops images whose rows differ;
-            "merge" puts their labels together (tables with one row for each label) and drops those that
-            contradict.
+        duplicates: "skip" keeps the first of equal rows of an image and drops images whose rows differ; "merge" puts
+            their labels together (tables with one row for each label) and drops those that contradict.
         other_labels: "report" skips rows that list a label outside `classes`; "ignore" drops just that label.
         image_column, labels_column, absent_column, split_column: names of the columns, when they are not
             called image, labels, absent, split.

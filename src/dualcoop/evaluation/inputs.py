@@ -13,8 +13,7 @@ def checked_labels(labels: ArrayLike) -> LabelArray:
     """Labels as an int8 matrix (N, M) of +1 present, -1 absent, 0 unknown.
 
     Raises:
-        DataError: for another number of dimensions, other values, or booleans (whose False may mean absent or
-            unknown).
+        DataError: for another number of dimensions, other values, or booleans (whose False may mean absent or unknown).
     """
     matrix = np.asarray(labels)
     if matrix.ndim != 2:

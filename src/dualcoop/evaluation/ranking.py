@@ -13,11 +13,10 @@ WITHOUT_POSITIVES = ("skip", "zero")
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     """Non-interpolated average precision per class: mean over its positives of the precision at their rank.
 
-    Images with equal scores share one rank, the last of their group, so that the order of the images does not
-    matter and a constant score gets the share of positives. scikit-learn does the same and is used here.
-    torchmetrics agrees on scores in [0, 1]; it passes others through a sigmoid, which can tie them. The
-    published code breaks ties by the position of the image, and so differs where, and only where, scores are
-    equal.
+    Images with equal scores share one rank, the last of their group, so that the order of the images does not matter
+    and a constant score gets the share of positives. scikit-learn does the same and is used here. torchmetrics agrees
+    on scores in [0, 1]; it passes others through a sigmoid, which can tie them. The published code breaks ties by the
+    position of the image, and so differs where, and only where, scores are equal.
 
     Args:
         scores: (N, M), larger means more likely present; any real scale.

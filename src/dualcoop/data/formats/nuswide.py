@@ -33,8 +33,7 @@ def load(path: Path, images: Path | None, options: NusWideOptions, log: ProblemL
 
     Text files: ImageList/{Train,Test}Imagelist.txt; the 81 concepts from ConceptsList/Concepts81.txt and
     Groundtruth/TrainTestLabels/Labels_*_{Train,Test}.txt; the tags from NUS_WID_Tags/TagList1k.txt and
-    {Train,Test}_Tags1k.dat, of which the 925 are used that are no concepts (the seen classes of the zero-shot
-    split).
+    {Train,Test}_Tags1k.dat, of which the 925 are used that are no concepts (the seen classes of the zero-shot split).
 
     Matrices: {train,valid,val,test}_labels.npy (images, classes) and {...}_images.npy or .txt, with or
     without "formatted_" before them, and the class names, one a line, in classes.txt, class_names.txt,

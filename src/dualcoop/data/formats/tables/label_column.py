@@ -36,10 +36,9 @@ class _Labels:
 def read_label_column(table: Table, columns: Columns, options: TableOptions, log: ProblemLog) -> ListedRows:
     """Read the columns of present and absent labels.
 
-    Rows that list one label as present and absent, or a label that is none of `classes`, are reported and
-    skipped. With `unlisted="auto"` a label that is not listed is unknown when the table has an `absent`
-    column. Without one it is absent, with a warning, except in rows whose cell is empty: nobody has looked at
-    those yet.
+    Rows that list one label as present and absent, or a label that is none of `classes`, are reported and skipped. With
+    `unlisted="auto"` a label that is not listed is unknown when the table has an `absent` column. Without one it is
+    absent, with a warning, except in rows whose cell is empty: nobody has looked at those yet.
 
     Raises:
         DataError: when no row lists any label.
