@@ -92,20 +92,7 @@ def decision_metrics(decisions: ArrayLike, labels: ArrayLike) -> DecisionMetrics
     positives = (label_matrix == 1).sum(axis=0)
     precision, recall = share(hits, decided_known), share(hits, positives)
     f1 = f1_score(precision, recall)
-    class_precision, class_recall, class_f1 = (
-        float(values.mean()) if values.size else 0.0 for values in (precision, recall, f1)
-    )
-    overall_precision = float(share(hits.sum(), decided_known.sum()))
-    overall_recall = float(share(hits.sum(), positives.sum()))
-    return DecisionMetrics(
-        precision=precision,
-        recall=recall,
-        f1=f1,
-        class_precision=class_precision,
-        class_recall=class_recall,
-        class_f1=class_f1,
-        class_f1_of_means=float(f1_score(class_precision, class_recall)),
-        overall_precision=overall_precision,
-        overall_recall=overall_recall,
-        overall_f1=float(f1_score(overall_precision, overall_recall)),
-    )
+    class_means = [float(values.mean()) if values.size else 0.0 for values in (precision, recall, f1)]
+    overall = float(share(hits.sum(), decided_known.sum())), float(share(hits.sum(), positives.sum()))
+    f1_of_means, overall_f1 = float(f1_score(*class_means[:2])), float(f1_score(*overall))
+    return DecisionMetrics(precision, recall, f1, *class_means, f1_of_means, *overall, overall_f1)

@@ -3,10 +3,11 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dualcoop.errors import DataError
+from dualcoop.errors import DataError, Only
 
 FloatArray = NDArray[np.floating]
 LabelArray = NDArray[np.int8]
+MEANINGS = "+1 for present, -1 for absent and 0 for unknown"
 
 
 def checked_labels(labels: ArrayLike) -> LabelArray:
@@ -19,17 +20,11 @@ def checked_labels(labels: ArrayLike) -> LabelArray:
     if matrix.ndim != 2:
         raise DataError(f"labels have shape {matrix.shape}, expected (images, classes)")
     if matrix.dtype == np.bool_:
-        raise DataError(
-            "labels are booleans, and False may mean absent or unknown; "
-            "give +1 for present, -1 for absent and 0 for unknown"
-        )
+        raise DataError("labels are booleans, and False may mean absent or unknown", remedy=f"give {MEANINGS}")
     expected = (matrix == 1) | (matrix == -1) | (matrix == 0)
     if not expected.all():
         row, column = np.argwhere(~expected)[0]
-        raise DataError(
-            f"label {matrix[row, column]!s} in row {row}, column {column}; "
-            "expected +1 for present, -1 for absent or 0 for unknown"
-        )
+        raise DataError(f"label {matrix[row, column]!s} in row {row}, column {column}; expected {MEANINGS}")
     return matrix.astype(np.int8, copy=False)
 
 
@@ -59,7 +54,8 @@ def checked_decisions(decisions: ArrayLike, labels: LabelArray) -> NDArray[np.bo
     """
     matrix = np.asarray(decisions)
     if matrix.dtype != np.bool_:
-        raise DataError(f"decisions are {matrix.dtype}, expected booleans; decide() makes them from scores")
+        what = f"decisions are {matrix.dtype}, expected booleans"
+        raise DataError(what, remedy=Only("python", "decide() makes them from scores"))
     if matrix.shape != labels.shape:
         raise DataError(f"decisions have shape {matrix.shape}, expected that of the labels, {labels.shape}")
     return matrix

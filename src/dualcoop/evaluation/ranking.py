@@ -52,7 +52,8 @@ def mean_over_classes(class_average_precision: NDArray[np.float64], *, without_p
         ConfigError: for another convention.
     """
     if without_positives not in WITHOUT_POSITIVES:
-        raise ConfigError(f"without_positives is {without_positives!r}, expected one of {', '.join(WITHOUT_POSITIVES)}")
+        what = f"is {without_positives!r}, expected one of {', '.join(WITHOUT_POSITIVES)}"
+        raise ConfigError(what, option="without_positives")
     defined = ~np.isnan(class_average_precision)
     count = int(defined.sum()) if without_positives == "skip" else len(class_average_precision)
     return float(class_average_precision[defined].sum() / count) if count else float("nan")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dualcoop.counting import counted
 from dualcoop.errors import DataError
 from dualcoop.evaluation.decisions import DecisionMetrics, decide, decision_metrics
 from dualcoop.evaluation.inputs import LabelArray, checked_labels, checked_scores
@@ -101,12 +102,8 @@ class EvaluationReport:
             "known_positives": self.known_positives,
             "known_negatives": self.known_negatives,
             "metrics": {
-                metric.key: {
-                    "name": metric.name,
-                    "protocol": metric.protocol,
-                    "value": _none_if_nan(metric.value),
-                }
-                for metric in self.metrics
+                each.key: {"name": each.name, "protocol": each.protocol, "value": _none_if_nan(each.value)}
+                for each in self.metrics
             },
             "per_class": [{key: _none_if_nan(value) for key, value in asdict(row).items()} for row in self.per_class],
             "notes": list(self.notes),
@@ -116,17 +113,8 @@ class EvaluationReport:
         """Per-class table, one row per class in the classes' order; percentages and counts."""
         import pandas as pd
 
-        columns = {
-            "name": "class",
-            "average_precision": "AP",
-            "precision": "precision",
-            "recall": "recall",
-            "f1": "F1",
-            "known_positives": "known positives",
-            "known_negatives": "known negatives",
-        }
-        frame = pd.DataFrame([asdict(row) for row in self.per_class], columns=list(columns))
-        return frame.rename(columns=columns)
+        titles = ["class", "AP", "precision", "recall", "F1", "known positives", "known negatives"]
+        return pd.DataFrame([astuple(row) for row in self.per_class], columns=titles)
 
     def write_per_class_csv(self, path: str | Path) -> None:
         """Write the per-class table with two decimals; an undefined AP is left empty."""
@@ -135,9 +123,8 @@ class EvaluationReport:
     def __str__(self) -> str:
         width = max(len(metric.title) for metric in self.metrics)
         lines = [
-            f"{_counted(self.images, 'image', 's')}, {_counted(len(self.per_class), 'class', 'es')}, "
-            f"{_counted(self.known_positives, 'label', 's')} known present, "
-            f"{self.known_negatives} known absent; percent",
+            f"{counted(self.images, 'image')}, {counted(len(self.per_class), 'class')}, "
+            f"{counted(self.known_positives, 'label')} known present, {self.known_negatives:,} known absent; percent",
             *(f"  {metric.title:<{width}}  {_number(metric.value):>6}" for metric in self.metrics),
             *(f"Note: {note}" for note in self.notes),
         ]
@@ -177,24 +164,19 @@ def evaluate(
         raise DataError(f"labels have shape {label_matrix.shape}; there is nothing to evaluate")
     class_precision = average_precision(score_matrix, label_matrix)
     decided = decision_metrics(decide(score_matrix, threshold) if decisions is None else decisions, label_matrix)
-    rule = decision_rule or _rule_name(decisions, threshold)
-    metrics = [*_ranking_metrics(class_precision), *_decision_metrics(decided, rule)]
+    metrics = _metrics(class_precision, decided, decision_rule or _rule_name(decisions, threshold))
     for k in top_k:
         if k <= len(classes):
-            metrics += _top_k_metrics(score_matrix, label_matrix, k)
-    positives, negatives = (label_matrix == 1).sum(axis=0), (label_matrix == -1).sum(axis=0)
-    per_class = tuple(
-        ClassMetrics(
-            name=str(name),
-            average_precision=float(class_precision[index]),
-            precision=float(decided.precision[index]),
-            recall=float(decided.recall[index]),
-            f1=float(decided.f1[index]),
-            known_positives=int(positives[index]),
-            known_negatives=int(negatives[index]),
-        )
-        for index, name in enumerate(classes)
-    )
+            at_k, protocol = (
+                top_k_metrics(score_matrix, label_matrix, k),
+                f"micro over the {k} best classes of every image",
+            )
+            for name, value in (("P", at_k.precision), ("R", at_k.recall), ("F1", at_k.f1)):
+                metrics.append(Metric(f"{name}@{k}", f"{name}@{k}", protocol, value))
+    percentages = np.stack([class_precision, decided.precision, decided.recall, decided.f1], axis=1).tolist()
+    known = np.stack([(label_matrix == 1).sum(axis=0), (label_matrix == -1).sum(axis=0)], axis=1).tolist()
+    rows = zip(map(str, classes), percentages, known, strict=True)
+    per_class = tuple(ClassMetrics(name, *values, *counts) for name, values, counts in rows)
     return EvaluationReport(tuple(metrics), per_class, len(label_matrix), _notes(label_matrix))
 
 
@@ -204,38 +186,20 @@ def _rule_name(decisions: ArrayLike | None, threshold: ArrayLike) -> str:
     return "per-class thresholds" if np.ndim(threshold) else f"threshold {float(np.asarray(threshold)):g}"
 
 
-def _ranking_metrics(class_precision: np.ndarray) -> list[Metric]:
-    return [
-        Metric("mAP", "mAP", "classes without positives skipped", mean_over_classes(class_precision)),
-        Metric(
-            "mAP_zero",
-            "mAP",
-            "classes without positives count 0, as published",
-            mean_over_classes(class_precision, without_positives="zero"),
-        ),
-    ]
-
-
-def _decision_metrics(decided: DecisionMetrics, rule: str) -> list[Metric]:
-    return [
-        Metric("CP", "CP", f"mean of per-class precision, {rule}", decided.class_precision),
-        Metric("CR", "CR", f"mean of per-class recall, {rule}", decided.class_recall),
-        Metric("CF1", "CF1", f"mean of per-class F1, {rule}", decided.class_f1),
-        Metric("CF1_of_means", "CF1", f"F1 of CP and CR, {rule}", decided.class_f1_of_means),
-        Metric("OP", "OP", f"micro, {rule}", decided.overall_precision),
-        Metric("OR", "OR", f"micro, {rule}", decided.overall_recall),
-        Metric("OF1", "OF1", f"micro, {rule}", decided.overall_f1),
-    ]
-
-
-def _top_k_metrics(scores: np.ndarray, labels: LabelArray, k: int) -> list[Metric]:
-    at_k = top_k_metrics(scores, labels, k)
-    protocol = f"micro over the {k} best classes of every image"
-    return [
-        Metric(f"P@{k}", f"P@{k}", protocol, at_k.precision),
-        Metric(f"R@{k}", f"R@{k}", protocol, at_k.recall),
-        Metric(f"F1@{k}", f"F1@{k}", protocol, at_k.f1),
-    ]
+def _metrics(class_precision: np.ndarray, decided: DecisionMetrics, rule: str) -> list[Metric]:
+    with_zero = mean_over_classes(class_precision, without_positives="zero")
+    rows = (
+        ("mAP", "mAP", "classes without positives skipped", mean_over_classes(class_precision)),
+        ("mAP_zero", "mAP", "classes without positives count 0, as published", with_zero),
+        ("CP", "CP", f"mean of per-class precision, {rule}", decided.class_precision),
+        ("CR", "CR", f"mean of per-class recall, {rule}", decided.class_recall),
+        ("CF1", "CF1", f"mean of per-class F1, {rule}", decided.class_f1),
+        ("CF1_of_means", "CF1", f"F1 of CP and CR, {rule}", decided.class_f1_of_means),
+        ("OP", "OP", f"micro, {rule}", decided.overall_precision),
+        ("OR", "OR", f"micro, {rule}", decided.overall_recall),
+        ("OF1", "OF1", f"micro, {rule}", decided.overall_f1),
+    )
+    return [Metric(*row) for row in rows]
 
 
 def _notes(labels: LabelArray) -> tuple[str, ...]:
@@ -258,10 +222,6 @@ def _notes(labels: LabelArray) -> tuple[str, ...]:
     if unknown:
         notes.append(f"{100 * unknown:.1f} % of the labels are unknown and left out of every metric.")
     return tuple(notes)
-
-
-def _counted(number: int, noun: str, plural: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def _none_if_nan(value: Any) -> Any:

@@ -51,7 +51,7 @@ def class_thresholds(scores: ArrayLike, labels: ArrayLike, *, prior_positives: f
         DataError: when no label is known to be present; for other label values, other shapes, NaN scores.
     """
     if not prior_positives >= 0:
-        raise ConfigError(f"prior_positives is {prior_positives}, expected 0 or more")
+        raise ConfigError(f"is {prior_positives}, expected 0 or more", option="prior_positives")
     label_matrix, score_matrix = _checked(scores, labels)
     shared = global_threshold(score_matrix, label_matrix)
     present = label_matrix == 1
@@ -83,8 +83,8 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[LabelArray, FloatArr
     label_matrix = checked_labels(labels)
     if not (label_matrix == 1).any():
         raise DataError(
-            "no label is known to be present in the validation data, so no threshold can be fitted; "
-            "add images with known present labels to it, or keep a fixed threshold"
+            "no label is known to be present in the validation data, so no threshold can be fitted",
+            remedy="add images with known present labels to it, or keep a fixed threshold",
         )
     return label_matrix, checked_scores(scores, label_matrix)
 
@@ -105,10 +105,7 @@ def _counts_above(
     scores: FloatArray, labels: LabelArray, candidates: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Known positives and known negatives whose score exceeds each candidate."""
-    return (
-        _above(np.sort(scores[labels == 1]), candidates),
-        _above(np.sort(scores[labels == -1]), candidates),
-    )
+    return _above(np.sort(scores[labels == 1]), candidates), _above(np.sort(scores[labels == -1]), candidates)
 
 
 def _f1(hits: NDArray, misfires: NDArray, positives: float) -> NDArray[np.float64]:

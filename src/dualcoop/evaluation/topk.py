@@ -43,7 +43,7 @@ def top_k_metrics(scores: ArrayLike, labels: ArrayLike, k: int) -> TopKMetrics:
     score_matrix = checked_scores(scores, label_matrix)
     images, classes = label_matrix.shape
     if not 1 <= k <= classes:
-        raise ConfigError(f"k is {k}, expected 1 to the number of classes, {classes}")
+        raise ConfigError(f"is {k}, expected 1 to the number of classes, {classes}", option="k")
     hits = known = 0
     # Chunks bound the memory of the sort's indices, which are eight times as large as the labels.
     for start in range(0, images, IMAGES_PER_CHUNK):
