@@ -74,7 +74,7 @@ def test_a_shard_that_was_cut_off_is_repaired(cache):
     path = fill(cache, 0, 100)
     path.write_bytes(path.read_bytes()[:-1])
     (damage,) = check(cache.folder, repair=True)
-    assert (damage.reason, damage.rows, damage.lost) == ("it was cut off, 1 rows are missing", 9, 1)
+    assert (damage.reason, damage.rows, damage.lost) == ("it was cut off, 1 row is missing", 9, 1)
     assert [has(cache, number) for number in (0, 8, 9)] == [True, True, False]
 
 

@@ -139,7 +139,7 @@ def test_backups_are_told_to_leave_the_folder_out(folder):
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot be kept in .*file.*: give another cache folder, or go without"):
+    with pytest.raises(ConfigError, match=r"cannot be kept in .*file.*\. Give another cache folder, or go without"):
         FeatureCache(tmp_path / "file" / "cache", 1)
 
 

@@ -1,6 +1,6 @@
 """Looking after a cache: what is in it, what of it is damaged, and removing it."""
 
-from collections.abc import Callable
+import glob
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,7 @@ from dualcoop.cache.folder import ENCODING_FILE, encodings, remove_abandoned, st
 from dualcoop.cache.keys import Encoding
 from dualcoop.cache.quantised import rows_of
 from dualcoop.cache.shards import SUFFIX, Shard, ShardError, write_shard
-
-Progress = Callable[[int, int], None]
+from dualcoop.counting import Progress, counted
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def contents(folder: Path) -> list[Contents]:
     """What is in a cache, the encoding used last first."""
     found = []
     for path, encoding in encodings(folder):
-        files = [file for file in stored_files(folder) if file.path.parent == path]
+        files = stored_files(folder, glob.escape(path.name))
         rows = 0
         for file in files:
             with suppress(ShardError, OSError):
@@ -79,13 +78,11 @@ def check(folder: Path, *, repair: bool = False, progress: Progress | None = Non
     Raises:
         OSError: when a shard cannot be read, or written anew.
     """
-    found = []
+    found: list[Damage] = []
     known = dict(encodings(folder))
     files = [path for each in known for path in sorted(each.glob(f"*{SUFFIX}"))]
     for done, path in enumerate(files, start=1):
-        damage = _check_shard(path, known[path.parent], repair)
-        if damage is not None:
-            found.append(damage)
+        found += _check_shard(path, known[path.parent], repair)
         if progress is not None:
             progress(done, len(files))
     if repair:
@@ -93,15 +90,15 @@ def check(folder: Path, *, repair: bool = False, progress: Progress | None = Non
     return found
 
 
-def _check_shard(path: Path, encoding: Encoding | None, repair: bool) -> Damage | None:
-    if encoding is None:
-        damage = Damage(path, f"{ENCODING_FILE} beside it is missing or damaged", 0, None)
-    else:
+def _check_shard(path: Path, encoding: Encoding | None, repair: bool) -> list[Damage]:
+    """The damage of a shard, none where it is whole."""
+    damage = Damage(path, f"{ENCODING_FILE} beside it is missing or damaged", 0, None)
+    if encoding is not None:
         try:
             shard = Shard(path, encoding.layout)
         except FileNotFoundError:
             # Evicted while the others were checked.
-            return None
+            return []
         except ShardError as error:
             damage = Damage(path, str(error), 0, None)
         else:
@@ -109,15 +106,16 @@ def _check_shard(path: Path, encoding: Encoding | None, repair: bool) -> Damage 
             sound = rows[shard.sound(rows)]
             lost = len(shard) + shard.lost - len(sound)
             if not lost:
-                return None
-            reason = f"it was cut off, {shard.lost} rows are missing" if shard.lost else "checksums differ"
-            damage = Damage(path, reason, len(sound), lost)
+                return []
+            are = "is" if shard.lost == 1 else "are"
+            cut_off = f"it was cut off, {counted(shard.lost, 'row')} {are} missing"
+            damage = Damage(path, cut_off if shard.lost else "checksums differ", len(sound), lost)
             if repair and len(sound):
                 keys = shard.keys()
                 write_shard(path.parent, encoding.layout, [keys[row] for row in sound], rows_of(shard.regions, sound))
     if repair:
         path.unlink(missing_ok=True)
-    return damage
+    return [damage]
 
 
 def clear(folder: Path, backbone: str | None = None) -> int:
@@ -137,7 +135,7 @@ def clear(folder: Path, backbone: str | None = None) -> int:
     for path, encoding in encodings(folder):
         if backbone is not None and not (encoding is not None and _is_of(encoding, backbone)):
             continue
-        for file in [file for file in stored_files(folder) if file.path.parent == path]:
+        for file in stored_files(folder, glob.escape(path.name)):
             file.path.unlink(missing_ok=True)
             removed += file.size
         (path / ENCODING_FILE).unlink(missing_ok=True)

@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from dualcoop.cache.keys import Encoding
-from dualcoop.cache.shards import SUFFIX, UNFINISHED_SUFFIX, is_mapped
+from dualcoop.cache.shards import SUFFIX, is_mapped
 from dualcoop.cache.store import FeatureStore
 from dualcoop.errors import ConfigError
+from dualcoop.files import UNFINISHED_SUFFIX, write_file
 
 GIB = 2**30
 ENCODING_FILE, TAG_FILE = "encoding.json", "CACHEDIR.TAG"
@@ -26,15 +28,8 @@ TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Region features of dualcoo
 ABANDONED_SECONDS = 3600.0
 
 
-@dataclass(frozen=True)
-class StoredFile:
-    """One shard as the file system shows it.
-
-    Attributes:
-        path: the file.
-        size: bytes.
-        used: when it was last used, seconds since the epoch.
-    """
+class StoredFile(NamedTuple):
+    """One shard as the file system shows it: its size in bytes, and when it was last used (seconds)."""
 
     path: Path
     size: int
@@ -58,12 +53,10 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / TAG_FILE).exists():
-                (self.folder / TAG_FILE).write_text(TAG, encoding="utf-8")
+                write_file(self.folder / TAG_FILE, TAG)
         except OSError as error:
-            raise ConfigError(
-                f"region features cannot be kept in {self.folder} ({error.strerror or error}): give another cache "
-                "folder, or go without"
-            ) from error
+            what = f"region features cannot be kept in {self.folder} ({error.strerror or error})"
+            raise ConfigError(what, remedy="give another cache folder, or go without") from error
 
     def store(self, encoding: Encoding) -> FeatureStore:
         """Features of one encoding."""
@@ -71,11 +64,8 @@ class FeatureCache:
 
         def prepare(size: int) -> None:
             self.make_room(size)
-            folder.mkdir(exist_ok=True, parents=True)
             if not (folder / ENCODING_FILE).exists():
-                unfinished = folder / f"{os.getpid()}{UNFINISHED_SUFFIX}"
-                unfinished.write_text(json.dumps(encoding.to_dict(), indent=2) + "\n", encoding="utf-8")
-                unfinished.replace(folder / ENCODING_FILE)
+                write_file(folder / ENCODING_FILE, json.dumps(encoding.to_dict(), indent=2) + "\n")
 
         return FeatureStore(folder, encoding.layout, prepare)
 
@@ -102,10 +92,10 @@ class FeatureCache:
         return excess <= 0
 
 
-def stored_files(folder: Path) -> list[StoredFile]:
-    """All shards below a folder; those that vanish meanwhile are left out."""
+def stored_files(folder: Path, within: str = "*") -> list[StoredFile]:
+    """All shards in the subfolders of a cache, or in one of them; those that vanish meanwhile are left out."""
     found = []
-    for path in folder.glob(f"*/*{SUFFIX}"):
+    for path in folder.glob(f"{within}/*{SUFFIX}"):
         with suppress(OSError):
             state = path.stat()
             found.append(StoredFile(path, state.st_size, state.st_mtime))
@@ -126,15 +116,12 @@ def encodings(folder: Path) -> Iterator[tuple[Path, Encoding | None]]:
             yield path, encoding if encoding.folder_name == path.name else None
 
 
-def remove_abandoned(folder: Path) -> int:
-    """Remove what writers that were killed left unfinished; how many files that were."""
-    removed = 0
-    for path in folder.glob(f"*/*{UNFINISHED_SUFFIX}"):
+def remove_abandoned(folder: Path) -> None:
+    """Remove what writers that were killed left unfinished."""
+    for path in chain(folder.glob(f"*{UNFINISHED_SUFFIX}"), folder.glob(f"*/*{UNFINISHED_SUFFIX}")):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                 path.unlink()
-                removed += 1
-    return removed
 
 
 def default_folder() -> Path:

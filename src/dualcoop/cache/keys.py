@@ -50,7 +50,8 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if self.stored not in STORED:
-            raise ConfigError(f"feature_precision is {self.stored!r}, expected one of {', '.join(STORED)}")
+            what = f"is {self.stored!r}, expected one of {', '.join(STORED)}"
+            raise ConfigError(what, option="feature_precision")
 
     @property
     def layout(self) -> Layout:

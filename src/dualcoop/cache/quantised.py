@@ -8,10 +8,10 @@ LARGEST = 127
 
 
 class QuantisedRegions:
-    """An array of regions (n, R, D) that is kept as int8 and read and written as float32.
+    """Regions (n, R, D) that are kept as int8, and read and written as float32.
 
-    Each region is divided by its own scale, a 127th of its largest magnitude, and rounded: no value moves by
-    more than half of that scale.
+    Each region has a scale: its largest absolute value, divided by 127. What is kept is every value divided by that
+    scale and rounded, so that reading gives a value which differs by half a scale at most.
 
     Args:
         values: (n, R, D), int8.
@@ -29,14 +29,14 @@ class QuantisedRegions:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of what is read."""
+        """float32, which is what reading gives."""
         return np.dtype(np.float32)
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """What the same index gives on (n, R, D), which must leave the last dimension whole."""
+        """The same part of an array (n, R, D) of float32; the index may choose among n and R, not among D."""
         regions = self.values[index].astype(np.float32)
         regions *= self.scales[index][..., None]
         return regions
@@ -46,21 +46,21 @@ class QuantisedRegions:
 
 
 Regions: TypeAlias = np.ndarray | QuantisedRegions
-"""Regions (n, R, D) that lie together: float16, or int8 with scales."""
+"""Regions (n, R, D) as they are kept: float16, or int8 with scales."""
 
 
 def rows_of(regions: Regions, rows: np.ndarray) -> Regions:
-    """Some rows as they are stored."""
+    """Some of the n images' regions, in the form in which they are kept."""
     if isinstance(regions, QuantisedRegions):
         return QuantisedRegions(regions.values[rows], regions.scales[rows])
     return regions[rows]
 
 
 def quantise(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values, int8 (n, R, D), and scales, float32 (n, R), of regions (n, R, D)."""
+    """The values, int8 (n, R, D), and scales, float32 (n, R), by which regions (n, R, D) are kept."""
     values = np.empty(regions.shape, dtype=np.int8)
     scales = np.empty(regions.shape[:2], dtype=np.float32)
-    # One image at a time stays within the processor's cache.
+    # One image at a time, since its regions fit into the processor's cache, and all of them do not.
     for image, image_values, image_scales in zip(regions, values, scales, strict=True):
         divided = image.astype(np.float32)
         image_scales[:] = np.maximum(divided.max(axis=-1), -divided.min(axis=-1)) / np.float32(LARGEST)

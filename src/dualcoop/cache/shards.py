@@ -18,10 +18,11 @@ import numpy as np
 from numpy.lib import format as npy
 
 from dualcoop.cache.quantised import QuantisedRegions, Regions, quantise
+from dualcoop.files import replacing
 
 KEY_BYTES = 32
 STORED_DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "int8": np.dtype("i1")}
-SUFFIX, UNFINISHED_SUFFIX = ".regions", ".unfinished"
+SUFFIX = ".regions"
 
 
 class Layout(NamedTuple):
@@ -78,20 +79,11 @@ def write_shard(folder: Path, layout: Layout, keys: Sequence[bytes], regions: Re
         values = regions
     values = np.ascontiguousarray(values, dtype=STORED_DTYPES[layout.stored])
     entries["checksum"] = [checksum(entry, row.tobytes()) for entry, row in zip(entries, values, strict=True)]
-    name = uuid.uuid4().hex
-    unfinished, final = folder / f"{name}{UNFINISHED_SUFFIX}", folder / f"{name}{SUFFIX}"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with unfinished.open("xb") as file:
-            np.save(file, entries)
-            np.save(file, values)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(final)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    return final
+    path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
+    with replacing(path) as file:
+        np.save(file, entries)
+        np.save(file, values)
+    return path
 
 
 def checksum(entry: np.void, regions: bytes) -> int:
