@@ -73,7 +73,7 @@ def test_senseless_values_are_refused_by_name(values, message):
 
 @pytest.mark.parametrize("templates", ["a photo", "{} and {}", (), 3, ("{}", "x")])
 def test_templates_need_exactly_one_place_for_the_name(templates):
-    with pytest.raises(ConfigError, match="positive (is|holds)"):
+    with pytest.raises(ConfigError, match=r"positive (is|holds)"):
         TemplateConfig(templates)
 
 

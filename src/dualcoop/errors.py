@@ -95,7 +95,7 @@ class Message:
         subject = ""
         if self.option is not None:
             subject = f"{front_end.spelled(Option(self.option)) or self.option} "
-        said = place + subject + (rendered(self.what, front_end) or "")
+        said = place + subject + in_any_case(self.what, front_end)
         remedy = None if self.remedy is None else rendered(self.remedy, front_end)
         if not remedy:
             return said
@@ -116,6 +116,26 @@ def rendered(text: Text, front_end: FrontEnd) -> str | None:
         return _listed([words for each in text.alternatives if (words := rendered(each, front_end))])
     parts = [rendered(part, front_end) for part in text]
     return None if None in parts else "".join(part for part in parts if part is not None)
+
+
+@dataclass(frozen=True)
+class _Naming:
+    """Speaks as another front end, and names the options that it lacks."""
+
+    front_end: FrontEnd
+
+    @property
+    def name(self) -> str:
+        return self.front_end.name
+
+    def spelled(self, option: Option) -> str:
+        return self.front_end.spelled(option) or PYTHON.spelled(option)
+
+
+def in_any_case(text: Text, front_end: FrontEnd) -> str:
+    """Words of a front end; an option that it lacks is said as in Python, so that nothing is left unsaid."""
+    words = rendered(text, front_end)
+    return (rendered(text, _Naming(front_end)) or "") if words is None else words
 
 
 def _listed(alternatives: list[str]) -> str | None:

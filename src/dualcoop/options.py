@@ -78,6 +78,12 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def option_of(kind: type[Any], name: str, **changes: Any) -> Any:
+    """The option of another class once more, with what is different about it; arguments as `option`'s."""
+    described = next(each for each in fields(kind) if each.name == name)
+    return option(**{"default": described.default, **described.metadata, **changes})
+
+
 def documented(kind: type[Options]) -> type[Options]:
     """Append what every option means to the docstring of a class of options."""
     lines = (f"    {each.name}: {each.metadata.get('help', '')}" for each in fields(kind))  # type: ignore[arg-type]
@@ -86,7 +92,7 @@ def documented(kind: type[Options]) -> type[Options]:
 
 
 def check_options(options: Any) -> None:
-    """Hold every field of a frozen dataclass against its type; text becomes a path and a list a tuple where one belongs.
+    """Hold every field of a frozen dataclass against its type; text may stand for a path, a list for a tuple.
 
     Raises:
         ConfigError: naming the first option that does not fit, and what was expected.

@@ -7,6 +7,7 @@ import pytest
 
 from dualcoop import __version__
 from dualcoop.cli.commands import info as info_command
+from dualcoop.cli.commands import tag as tag_command
 from dualcoop.errors import DataError
 
 COMMANDS = ("tag", "train", "evaluate", "explain", "export", "demo", "info", "cache")
@@ -42,11 +43,15 @@ def test_help_loads_neither_torch_nor_numpy():
     assert result.stdout.strip() == "[]"
 
 
-def fail_with(monkeypatch, error):
-    def broken(*_):
+def broken_by(error):
+    def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(info_command, "_packages", broken)
+    return broken
+
+
+def fail_with(monkeypatch, error):
+    monkeypatch.setattr(info_command, "_packages", broken_by(error))
 
 
 def test_an_error_of_the_user_is_one_message_and_exit_code_1(run, monkeypatch):
@@ -65,9 +70,11 @@ def test_an_unexpected_error_is_said_without_traceback(run, monkeypatch):
     assert "--debug" in result.stderr
 
 
-def test_memory_that_runs_out_comes_with_a_remedy(run, monkeypatch):
+def test_memory_that_runs_out_comes_with_the_remedies_that_the_command_has(run, monkeypatch):
     fail_with(monkeypatch, MemoryError())
-    assert "--batch-size" in run("info").stderr
+    assert "memory ran out\n" in run("info").stderr
+    monkeypatch.setattr(tag_command, "check_output", broken_by(MemoryError()))
+    assert "memory ran out. Use a smaller --batch-size or --device cpu." in run("tag", "x", "-l", "dog").stderr
 
 
 @pytest.mark.parametrize("arguments", [("--debug", "info"), ("info", "--debug")])

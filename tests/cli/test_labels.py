@@ -45,7 +45,7 @@ def test_no_label_left_is_refused(text):
 
 def test_an_empty_file_is_refused(words):
     words.write_text("# nothing\n")
-    with pytest.raises(ConfigError, match=r"words\.txt holds no label"):
+    with pytest.raises(ConfigError, match=r"words\.txt: there is no label"):
         read_labels(None, words)
 
 

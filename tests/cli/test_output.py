@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console
 
 from dualcoop.cli.output import (
-    Format,
     TableWriter,
     check_output,
     chosen_format,
@@ -36,13 +35,13 @@ def write(path, format, predictions, *, top=2, resume=False):
 @pytest.mark.parametrize(
     ("format", "output", "expected"),
     [
-        (None, None, Format.table),
-        (None, Path("x.csv"), Format.csv),
-        (None, Path("x.CSV"), Format.csv),
-        (None, Path("x.jsonl"), Format.jsonl),
-        (None, Path("x"), Format.jsonl),
-        (Format.table, Path("x.csv"), Format.table),
-        (Format.csv, None, Format.csv),
+        (None, None, "table"),
+        (None, Path("x.csv"), "csv"),
+        (None, Path("x.CSV"), "csv"),
+        (None, Path("x.jsonl"), "jsonl"),
+        (None, Path("x"), "jsonl"),
+        ("table", Path("x.csv"), "table"),
+        ("csv", None, "csv"),
     ],
 )
 def test_format_follows_the_option_then_the_file_name(format, output, expected):
@@ -50,24 +49,24 @@ def test_format_follows_the_option_then_the_file_name(format, output, expected):
 
 
 def test_jsonl_rows_hold_decisions_and_the_best_scores(tmp_path):
-    write(tmp_path / "o.jsonl", Format.jsonl, [prediction("ä.jpg")])
+    write(tmp_path / "o.jsonl", "jsonl", [prediction("ä.jpg")])
     row = json.loads((tmp_path / "o.jsonl").read_text(encoding="utf-8"))
     assert row == {"path": "ä.jpg", "labels": ["dog", "kite"], "scores": {"dog": 0.9, "kite": 0.6}}
 
 
 def test_csv_rows_hold_decisions_and_the_best_scores(tmp_path):
-    write(tmp_path / "o.csv", Format.csv, [prediction('a,"b".jpg')])
+    write(tmp_path / "o.csv", "csv", [prediction('a,"b".jpg')])
     rows = list(csv.reader((tmp_path / "o.csv").open(newline="")))
     assert rows == [["image", "labels", "scores"], ['a,"b".jpg', "dog;kite", "dog:0.9000;kite:0.6000"]]
 
 
 def test_csv_with_all_scores_has_a_column_for_each_class(tmp_path):
-    write(tmp_path / "o.csv", Format.csv, [prediction()], top=None)
+    write(tmp_path / "o.csv", "csv", [prediction()], top=None)
     rows = list(csv.reader((tmp_path / "o.csv").open(newline="")))
     assert rows == [["image", "labels", "dog", "beach", "kite"], ["a.jpg", "dog;kite", "0.9000", "0.2000", "0.6000"]]
 
 
-@pytest.mark.parametrize("format", [Format.jsonl, Format.csv])
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
 def test_rows_are_in_the_file_at_once(tmp_path, format):
     path = tmp_path / "o"
     with open_writer(path, format, console=Console(), paths=[], classes=CLASSES, top=1) as writer:
@@ -92,7 +91,7 @@ def test_table_on_a_terminal_cuts_long_names_from_the_left_and_lines_at_its_widt
     assert len(line) <= 60
 
 
-@pytest.mark.parametrize("format", [Format.jsonl, Format.csv])
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
 def test_resumed_file_holds_every_row_once(tmp_path, format):
     path = tmp_path / "o"
     write(path, format, [prediction("a.jpg"), prediction("b.jpg")])
@@ -104,7 +103,7 @@ def test_resumed_file_holds_every_row_once(tmp_path, format):
     assert path.read_text() == whole
 
 
-@pytest.mark.parametrize("format", [Format.jsonl, Format.csv])
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
 def test_a_file_of_which_only_half_a_line_was_written_starts_anew(tmp_path, format):
     path = tmp_path / "o"
     path.write_text("ima")
@@ -114,18 +113,18 @@ def test_a_file_of_which_only_half_a_line_was_written_starts_anew(tmp_path, form
 
 
 def test_a_missing_file_has_nothing_finished(tmp_path):
-    assert finished_paths(tmp_path / "o", Format.csv, 2, CLASSES) == set()
+    assert finished_paths(tmp_path / "o", "csv", 2, CLASSES) == set()
 
 
 @pytest.mark.parametrize(
     ("format", "content", "message"),
     [
-        (Format.csv, "name,price\nx,3\n", "the columns are not those of this run"),
-        (Format.csv, "image,labels,dog,cat\n", "the columns are not those of this run"),
-        (Format.jsonl, "name,price\nx,3\n", "these are not predictions in jsonl"),
-        (Format.jsonl, '{"name": 1}\n', "these are not predictions in jsonl"),
-        (Format.jsonl, "[1]\n", "these are not predictions in jsonl"),
-        (Format.jsonl, '{"path": "a", "scores": {"cat": 0.1}}\n', "scores of other labels, such as 'cat'"),
+        ("csv", "name,price\nx,3\n", "the columns are not those of this run"),
+        ("csv", "image,labels,dog,cat\n", "the columns are not those of this run"),
+        ("jsonl", "name,price\nx,3\n", "these are not predictions in jsonl"),
+        ("jsonl", '{"name": 1}\n', "these are not predictions in jsonl"),
+        ("jsonl", "[1]\n", "these are not predictions in jsonl"),
+        ("jsonl", '{"path": "a", "scores": {"cat": 0.1}}\n', "scores of other labels, such as 'cat'"),
     ],
 )
 def test_resuming_something_else_is_refused(tmp_path, format, content, message):
@@ -138,11 +137,11 @@ def test_resuming_something_else_is_refused(tmp_path, format, content, message):
 @pytest.mark.parametrize(
     ("name", "format", "options", "message"),
     [
-        ("full", Format.csv, {}, "the file exists"),
-        ("full", Format.csv, {"resume": True, "overwrite": True}, "choose one"),
-        (None, Format.csv, {"resume": True}, "--resume needs the --output FILE"),
-        (".", Format.csv, {}, "this is a folder"),
-        ("full", Format.table, {"resume": True}, "a table cannot be continued"),
+        ("full", "csv", {}, "the file exists"),
+        ("full", "csv", {"resume": True, "overwrite": True}, "Choose one"),
+        (None, "csv", {"resume": True}, "resume needs the output FILE"),
+        (".", "csv", {}, "this is a folder"),
+        ("full", "table", {"resume": True}, "a table cannot be continued"),
     ],
 )
 def test_output_that_would_lose_or_mix_results_is_refused(tmp_path, name, format, options, message):
@@ -155,4 +154,4 @@ def test_output_that_would_lose_or_mix_results_is_refused(tmp_path, name, format
 @pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}])
 def test_existing_output_is_taken_when_it_is_said_how(tmp_path, options):
     (tmp_path / "full").write_text("something")
-    check_output(tmp_path / "full", Format.csv, **{"resume": False, "overwrite": False, **options})
+    check_output(tmp_path / "full", "csv", **{"resume": False, "overwrite": False, **options})

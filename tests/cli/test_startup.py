@@ -14,11 +14,10 @@ try:
     app(sys.argv[1:])
 except SystemExit as end:
     assert not end.code, end.code
-print("loaded", *sorted({name.partition(".")[0] for name in sys.modules}), *{"torch._dynamo"} & {*sys.modules})
+print("loaded", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
 HEAVY = {"torch", "numpy", "PIL", "open_clip", "timm", "torchvision", "pandas", "sklearn", "matplotlib", "transformers"}
 NOT_FOR_TAGGING = {
-    "torch._dynamo",
     "pandas",
     "pyarrow",
     "sklearn",
@@ -31,7 +30,7 @@ NOT_FOR_TAGGING = {
 
 
 def loaded(*arguments):
-    """Top-level modules that a process has loaded by the end of a command, and torch's compiler if it has."""
+    """Top-level modules that a process has loaded by the end of a command."""
     process = [sys.executable, "-c", COMMAND, *map(str, arguments)]
     result = subprocess.run(process, capture_output=True, text=True, check=True)
     return set(result.stdout.splitlines()[-1].split()[1:])

@@ -52,7 +52,7 @@ WHOLE = "expected a whole number of at least"
         ({"augmentation": "mixup"}, "augmentation is 'mixup', expected one of none, flip, crop, published"),
         (
             {"views": 2},
-            "without augmentation all would be the same. Give augmentation='flip', augmentation='crop', augmentation='published' or",
+            "without augmentation all would be the same. Give augmentation='flip', augmentation='crop', augmen",
         ),
         ({"views": 3}, "all would be the same. Give augmentation='crop', augmentation='published' or views=1."),
         ({"views": 3, "augmentation": "flip"}, "Give views=2, augmentation='crop' or augmentation='published'."),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dualcoop.cli.command_group import CommandGroup
+from dualcoop.cli.command_group import Command, CommandGroup
 from dualcoop.cli.commands.cache import cache
 from dualcoop.cli.commands.demo import demo
 from dualcoop.cli.commands.evaluate import evaluate
@@ -45,7 +45,7 @@ def options(
 
 
 for command in (tag, train, evaluate, explain, export, demo, info):
-    app.command(no_args_is_help=command not in (demo, info))(command)
+    app.command(cls=Command, no_args_is_help=command not in (demo, info))(command)
 app.add_typer(cache, name="cache")
 
 

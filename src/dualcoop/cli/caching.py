@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from dualcoop.cli.messages import warn
 from dualcoop.cli.options import CacheOptions
-from dualcoop.cli.wording import reworded
-from dualcoop.errors import ConfigError
+from dualcoop.errors import ConfigError, Option
 
 if TYPE_CHECKING:
     from dualcoop.cache import FeatureCache
@@ -23,15 +22,16 @@ def open_cache(options: CacheOptions) -> "FeatureCache | None":
     from dualcoop.cache import FeatureCache, default_folder
 
     if options.no_cache:
-        if options.cache is not None:
-            raise ConfigError("--cache names a folder for region features and --no-cache keeps none: choose one.")
+        if options.cache_dir is not None:
+            what = ("names a folder for region features and ", Option("no_cache"), " keeps none")
+            raise ConfigError(what, option="cache_dir", remedy="choose one")
         return None
-    if options.cache is not None:
-        return FeatureCache(options.cache, options.cache_size)
+    if options.cache_dir is not None:
+        return FeatureCache(options.cache_dir, options.cache_size)
     try:
         return FeatureCache(default_folder(), options.cache_size)
     except ConfigError as error:
-        warn(f"{reworded(error)}.")
+        warn(error)
         return None
 
 

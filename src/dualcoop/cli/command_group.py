@@ -4,16 +4,25 @@ import errno
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from dualcoop.cli.front_end import SHELL
 from dualcoop.cli.messages import complain, plain_warnings, say
-from dualcoop.cli.wording import as_typed, rewording
-from dualcoop.errors import DualCoOpError
+from dualcoop.errors import AnyOf, DualCoOpError, Message, Option
 
 DEBUG = "--debug"
 FAILED = 1
 INTERRUPTED = 130
 """Exit code of a program stopped by Ctrl-C, as shells have it."""
+
+
+class Command(TyperCommand):
+    """A command whose options messages are spelled with, from the moment that its line is read."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """As every command's."""
+        SHELL.speak_for(self.params)
+        return super().make_context(*arguments, **options)
 
 
 class CommandGroup(TyperGroup):
@@ -32,13 +41,8 @@ class CommandGroup(TyperGroup):
             typer.Exit: with code 1 after an error and 130 after Ctrl-C, once the message is out.
         """
         debug = ctx.meta[DEBUG]
-
-        def in_its_words(message: str) -> str:
-            command = self.commands.get(ctx.invoked_subcommand or "")
-            return as_typed(message, [str(parameter.name) for parameter in command.params] if command else [])
-
         try:
-            with rewording(in_its_words), plain_warnings(in_its_words, everything=debug):
+            with plain_warnings(everything=debug):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             say("stopped")
@@ -47,19 +51,20 @@ class CommandGroup(TyperGroup):
             message = _message(error)
             if debug or message is None:
                 raise
-            complain(in_its_words(message))
+            complain(message)
             raise typer.Exit(FAILED) from None
 
 
-def _message(error: Exception) -> str | None:
+def _message(error: Exception) -> Message | str | None:
     """What to tell the user; None for what the command line framework itself deals with."""
     if isinstance(error, DualCoOpError):
-        return str(error)
+        return error.message
     home = type(error).__module__.partition(".")[0]
     if home in ("typer", "click") or (isinstance(error, OSError) and error.errno == errno.EPIPE):
         return None
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "memory ran out. Use a smaller --batch-size, or --device cpu."
+        smaller = AnyOf(("a smaller ", Option("batch_size")), Option("device", "cpu"))
+        return Message("memory ran out", remedy=("use ", smaller))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}."
     return (

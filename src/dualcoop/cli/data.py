@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from dualcoop.cli.messages import count, say
+from dualcoop.cli.front_end import in_words
+from dualcoop.cli.messages import say
 from dualcoop.cli.option_groups import plain
 from dualcoop.cli.options import DataOptions
 from dualcoop.cli.progress import progress_bar
-from dualcoop.cli.wording import reworded
+from dualcoop.counting import counted
+from dualcoop.errors import Option
 
 if TYPE_CHECKING:
     from dualcoop.data.labels import DatasetSplits
@@ -32,7 +34,7 @@ def load_data(table: Path, options: DataOptions, **further: Any) -> "DatasetSpli
     from dualcoop.data.loading import load_dataset
     from dualcoop.data.problems import ProblemsWarning
 
-    arguments = plain_options(options)
+    arguments = plain(options)
     check = arguments.pop("check_images")
     bar = progress_bar("checking images") if check else nullcontext(None)
     with warnings.catch_warnings(record=True) as caught, bar as update:
@@ -46,34 +48,27 @@ def load_data(table: Path, options: DataOptions, **further: Any) -> "DatasetSpli
     return data
 
 
-def plain_options(options: DataOptions) -> dict[str, Any]:
-    """Arguments of `load_dataset`: plain values under its own names."""
-    values = plain(options)
-    values["format"] = values.pop("data_format")
-    return values
-
-
 def show_problems(data: "DatasetSplits") -> None:
     """List what is wrong with the data, whether it was left out or kept."""
     if not data.problems:
         return
     say(
-        f"{count(len(data.problems), 'problem')} with the labels and images; what cannot be used was left out:",
+        f"{counted(len(data.problems), 'problem')} with the labels and images; what cannot be used was left out:",
         style="bold yellow",
         mark="warning",
     )
     for problem in data.problems[:SHOWN_PROBLEMS]:
-        say(f"  {reworded(problem)}")
+        say(f"  {in_words(problem)}")
     more = len(data.problems) - SHOWN_PROBLEMS
     if more > 0:
-        say(f"  and {more:,} more (--strict stops at the first)")
+        say((f"  and {more:,} more (", Option("strict"), " stops at the first)"))
 
 
 def show_summary(data: "DatasetSplits", console: Console) -> None:
     """Parts with their numbers of images and labels, the most frequent classes, and notes."""
     import numpy as np
 
-    grid = Table(title=f"{data.source}: {count(len(data.classes), 'class')}", title_justify="left")
+    grid = Table(title=f"{data.source}: {counted(len(data.classes), 'class')}", title_justify="left")
     for title in ("part", "images", "known labels", "present", "per image", "classes present"):
         grid.add_column(title, justify="left" if title == "part" else "right")
     for name, part in data.parts():

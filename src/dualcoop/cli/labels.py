@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from dualcoop.cli.messages import count, warn
-from dualcoop.errors import ConfigError
+from dualcoop.cli.messages import warn
+from dualcoop.counting import counted
+from dualcoop.errors import ConfigError, Option
 
 FILE_MARK = "@"
 COMMENT = "#"
+EXAMPLE = Option("labels", "dog, beach, surfboard")
 
 
 def read_labels(text: str | None, file: Path | None = None) -> list[str] | None:
@@ -22,17 +24,22 @@ def read_labels(text: str | None, file: Path | None = None) -> list[str] | None:
     if text is None and file is None:
         return None
     if text is not None and file is not None:
-        raise ConfigError("give the labels with --labels or with --labels-file, not with both.")
+        raise ConfigError(
+            ("give the labels with ", Option("labels"), " or with ", Option("labels_file"), ", not with both")
+        )
     if text is not None and text.startswith(FILE_MARK):
         file = Path(text.removeprefix(FILE_MARK))
     names = _split(text or "") if file is None else _read_lines(file)
-    source = "--labels" if file is None else str(file)
     if not names:
-        raise ConfigError(f'{source} holds no label. Give names such as --labels "dog, beach, surfboard".')
+        remedy = ("give names such as ", EXAMPLE)
+        if file is None:
+            raise ConfigError("holds no label", option="labels", remedy=remedy)
+        raise ConfigError("there is no label in this file", where=str(file), remedy=remedy)
     once = list(dict.fromkeys(names))
     if len(once) < len(names):
         repeated = next(name for name in once if names.count(name) > 1)
-        warn(f"{source}: {count(len(names) - len(once), 'repeated label')} left out, such as {repeated!r}.")
+        source = Option("labels") if file is None else str(file)
+        warn((source, f": {counted(len(names) - len(once), 'repeated label')} left out, such as {repeated!r}."))
     return once
 
 
@@ -45,9 +52,11 @@ def _read_lines(file: Path) -> list[str]:
     try:
         content = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: the labels are not UTF-8 ({error.reason}). Save the file as UTF-8.") from error
+        what = f"the labels are not UTF-8 ({error.reason})"
+        raise ConfigError(what, where=str(file), remedy="save the file as UTF-8") from error
     except OSError as error:
-        raise ConfigError(f"{file}: the labels cannot be read ({error.strerror}). Check the name.") from error
+        what = f"the labels cannot be read ({error.strerror})"
+        raise ConfigError(what, where=str(file), remedy="check the name") from error
     lines = [" ".join(line.split()) for line in content.splitlines()]
     names = [line for line in lines if line and not line.startswith(COMMENT)]
     return _split(names[0]) if len(names) == 1 else names

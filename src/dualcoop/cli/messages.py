@@ -1,15 +1,18 @@
 """What the commands say besides their results: one line at a time, on stderr, without traceback."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from dualcoop.cli.front_end import in_words
+from dualcoop.errors import DualCoOpWarning
+
 PACKAGE = str(Path(__file__).resolve().parents[1])
-COUNT_WORDS = {"image": "images", "class": "classes", "label": "labels", "problem": "problems"}
 
 
 def stderr_console() -> Console:
@@ -17,26 +20,21 @@ def stderr_console() -> Console:
     return Console(stderr=True)
 
 
-def say(message: str, *, style: str = "", mark: str = "") -> None:
-    """One message on stderr; in a terminal it is wrapped, and `mark` before it has the style."""
+def say(message: Any, *, style: str = "", mark: str = "") -> None:
+    """One message on stderr, see `in_words`; in a terminal it is wrapped, and `mark` before it has the style."""
     console = stderr_console()
-    text = Text.assemble((f"{mark}: " if mark else "", style), message)
+    text = Text.assemble((f"{mark}: " if mark else "", style), in_words(message))
     console.print(text, soft_wrap=not console.is_terminal, highlight=False)
 
 
-def warn(message: str) -> None:
+def warn(message: Any) -> None:
     """Something that the user should know although the command goes on."""
     say(message, style="bold yellow", mark="warning")
 
 
-def complain(message: str) -> None:
+def complain(message: Any) -> None:
     """Why the command stops."""
     say(message, style="bold red", mark="error")
-
-
-def count(number: int, word: str) -> str:
-    """A number with its noun: "1 image", "1,204 images"."""
-    return f"{number:,} {word if number == 1 else COUNT_WORDS.get(word, word + 's')}"
 
 
 def duration(seconds: float) -> str:
@@ -60,11 +58,10 @@ def storage(size: int) -> str:
 
 
 @contextmanager
-def plain_warnings(reworded: Callable[[str], str], *, everything: bool = False) -> Iterator[None]:
+def plain_warnings(*, everything: bool = False) -> Iterator[None]:
     """Show this package's own warnings as messages, each once, and other packages' not at all.
 
     Args:
-        reworded: turns the library's wording into the command line's.
         everything: leave all warnings as Python shows them, for debugging.
     """
     if everything:
@@ -73,10 +70,11 @@ def plain_warnings(reworded: Callable[[str], str], *, everything: bool = False) 
     shown: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object) -> None:
-        text = str(message)
-        if Path(filename).resolve().is_relative_to(PACKAGE) and text not in shown:
+        own = isinstance(message, DualCoOpWarning)
+        text = in_words(message if own else str(message))
+        if (own or Path(filename).resolve().is_relative_to(PACKAGE)) and text not in shown:
             shown.add(text)
-            warn(reworded(text))
+            warn(text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -5,25 +5,20 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
 
-from dualcoop.cli.messages import count
+from dualcoop.counting import counted
 
 if TYPE_CHECKING:
     from dualcoop.evaluation import EvaluationReport
 
 
-class ReportFormat(str, Enum):
-    """Forms of a report."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
+ReportFormat: TypeAlias = Literal["table", "json", "csv"]
+"""Forms of a report."""
 
 
 def format_of(format: ReportFormat | None, output: Path | None) -> ReportFormat:
@@ -31,14 +26,14 @@ def format_of(format: ReportFormat | None, output: Path | None) -> ReportFormat:
     if format is not None:
         return format
     ending = "" if output is None else output.suffix.lower().lstrip(".")
-    return ReportFormat(ending) if ending in ("json", "csv") else ReportFormat.table
+    return "json" if ending == "json" else "csv" if ending == "csv" else "table"
 
 
 def report_text(report: "EvaluationReport", format: ReportFormat, per_class: bool) -> str:
     """A report as the content of a file."""
-    if format is ReportFormat.json:
+    if format == "json":
         return json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    if format is ReportFormat.csv:
+    if format == "csv":
         rows = report.per_class_frame().to_dict("records") if per_class else report.to_rows()
         stream = io.StringIO()
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
@@ -64,8 +59,8 @@ def print_metrics(report: Mapping[str, Any], *, title: str = "", console: Consol
     """Metrics of `EvaluationReport.to_dict()`, as it stands in a saved model too."""
     console = console or Console()
     what = (
-        f"{count(report['images'], 'image')}, {count(report['classes'], 'class')}; "
-        f"{count(report['known_positives'], 'label')} known present, {report['known_negatives']:,} known absent"
+        f"{counted(report['images'], 'image')}, {counted(report['classes'], 'class')}; "
+        f"{counted(report['known_positives'], 'label')} known present, {report['known_negatives']:,} known absent"
     )
     grid = Table(title=f"{title}: {what}" if title else what, title_justify="left")
     grid.add_column("metric", no_wrap=True)

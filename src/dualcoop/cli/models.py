@@ -1,14 +1,13 @@
 """Models as the commands open them: trained ones, and zero-shot ones made from a list of labels."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualcoop.cli.options import ComputeOptions, Precision
+from dualcoop.cli.labels import EXAMPLE
+from dualcoop.cli.options import ComputeOptions
 from dualcoop.cli.progress import waiting
-from dualcoop.cli.without_compiler import without_compiler
-from dualcoop.errors import ConfigError
+from dualcoop.errors import AnyOf, ConfigError, Option
 
 if TYPE_CHECKING:
     from dualcoop.export.tagger import OnnxTagger
@@ -40,18 +39,13 @@ def open_model(
     """
     refuse_backbone(model, backbone)
     if model is not None and is_exported(model):
-        raise ConfigError(
-            f"{model}: this is an exported file, which only `dualcoop tag` takes. Give the model that it was made of."
-        )
+        what = "this is an exported file, which only `dualcoop tag` takes"
+        raise ConfigError(what, where=model, remedy="give the model that it was made of")
     if model is None and not labels:
-        raise ConfigError(
-            'say what to look for: --labels "dog, beach, surfboard", --labels @words.txt with one label a line, '
-            "or --model FOLDER of a trained model."
-        )
+        words = AnyOf(EXAMPLE, (Option("labels", "@words.txt"), " with one label a line"), Option("label", "dog"))
+        raise ConfigError(("say what to look for: ", AnyOf(words, (Option("model"), " of a trained model"))))
     backbone = backbone or DEFAULT_BACKBONE
     with waiting(f"loading {model or backbone}"):
-        with without_compiler():
-            import_module("open_clip")
         from dualcoop.methods.dualcoop import DualCoOp
 
         if model is None:
@@ -60,10 +54,15 @@ def open_model(
         try:
             trained = DualCoOp.from_pretrained(model, device=device, image_size=image_size)
         except ConfigError as error:
-            raise ConfigError(
-                f"{model!r} is no trained model. Give the folder that `dualcoop train` wrote, or owner/name on the "
-                "hub; for any labels without training, leave --model out and give --labels (and --backbone)."
-            ) from error
+            folder = "give the folder that `dualcoop train` wrote, or owner/name on the hub"
+            untrained = (
+                "; for any labels without training, leave ",
+                Option("model"),
+                " out and give ",
+                Option("labels"),
+            )
+            remedy = (folder, AnyOf((*untrained, " (and ", Option("backbone"), ")")))
+            raise ConfigError(f"{model!r} is no trained model", remedy=remedy) from error
         return trained.with_classes(labels) if labels else trained
 
 
@@ -74,10 +73,14 @@ def refuse_backbone(model: str | None, backbone: str | None) -> None:
         ConfigError: when both are given.
     """
     if model is not None and backbone is not None:
-        raise ConfigError(
-            f"--model {model} has a backbone of its own, so --backbone {backbone} would do nothing. Leave one of the "
-            "two out: --backbone is for labels without training."
+        what = (
+            Option("model", model),
+            " has a backbone of its own, so ",
+            Option("backbone", backbone),
+            " does nothing",
         )
+        remedy = ("leave one of the two out: ", Option("backbone"), " is for labels without training")
+        raise ConfigError(what, remedy=remedy)
 
 
 def is_backbone(name: str) -> bool:
@@ -109,19 +112,15 @@ def open_exported(file: str, labels: Sequence[str] | None, compute: ComputeOptio
         ModelError: when the file cannot be used.
     """
     if labels:
-        raise ConfigError(
-            f"{file}: the labels of an exported file are settled. Leave --labels out, or write another file with "
-            "`dualcoop export MODEL --labels ...`"
-        )
+        what, anew = "the labels of an exported file are settled", "`dualcoop export MODEL --labels ...`"
+        raise ConfigError(what, where=file, remedy=("leave ", Option("labels"), " out, or write another with ", anew))
     with waiting(f"loading {file}"):
         from dualcoop.export.tagger import OnnxTagger
 
         # What the file computes in unless asked otherwise is float32, or its own 8 bits.
-        precision = "bfloat16" if compute.precision is Precision.bfloat16 else "float32"
+        precision = "bfloat16" if compute.precision == "bfloat16" else "float32"
         tagger = OnnxTagger(file, device=compute.device, precision=precision)
     if compute.image_size not in (None, tagger.image_size):
-        raise ConfigError(
-            f"{file} takes images of {tagger.image_size} pixels. Leave --image-size out, or write another file with "
-            "`dualcoop export MODEL --image-size ...`"
-        )
+        what, anew = f"{file} takes images of {tagger.image_size} pixels", "`dualcoop export MODEL --image-size ...`"
+        raise ConfigError(what, remedy=("leave ", Option("image_size"), " out, or write another file with ", anew))
     return tagger

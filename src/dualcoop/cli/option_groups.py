@@ -1,69 +1,96 @@
 """Groups of options as dataclasses: declared once, used by several commands, shown under one heading."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable
+from dataclasses import Field, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from annotated_types import Ge, Le
+
+from dualcoop.options import bound, choices
 
 SET_BY_USER = ("COMMANDLINE", "DEFAULT_MAP")
 
 
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Spread the fields of every dataclass parameter into options of their own, and collect them again.
+@dataclass(frozen=True)
+class FieldsOf:
+    """Marks a parameter that takes the values of those options of the library that have a panel, by name."""
 
-    The fields are annotated as Typer wants parameters to be: `Annotated[type, typer.Option(...)] = default`.
+    kind: type[Any]
+
+    def offered(self) -> list["Field[Any]"]:
+        """The fields with a panel."""
+        return [each for each in fields(self.kind) if each.metadata.get("panel")]
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Spread groups of options into options of their own, and collect them again.
+
+    A group is a parameter that is a dataclass of `dualcoop.options.option`s, or marked with `FieldsOf`.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, type[Any]] = {
-        name: kind for name, kind in hints.items() if isinstance(kind, type) and is_dataclass(kind)
-    }
+    groups: dict[str, tuple[Callable[..., Any], list[Field[Any]]]] = {}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        hint = hints[parameter.name]
+        marks = [mark for mark in get_args(hint)[1:] if isinstance(mark, FieldsOf)] if get_origin(hint) else []
+        if not marks and not is_dataclass(hint):
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hint))
+            continue
+        kind = marks[0].kind if marks else hint
+        described = marks[0].offered() if marks else list(fields(kind))
+        groups[parameter.name] = (dict if marks else kind), described
+        parameters += [_parameter(each, kind) for each in described]
 
     @wraps(command)
     def collected(**values: Any) -> None:
-        for name, kind in groups.items():
-            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        for name, (kind, described) in groups.items():
+            values[name] = kind(**{each.name: values.pop(each.name) for each in described})
         command(**values)
 
-    parameters = []
-    for parameter in inspect.signature(command).parameters.values():
-        if parameter.name not in groups:
-            kept = parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
-            parameters.append(kept)
-            continue
-        kind = groups[parameter.name]
-        types = get_type_hints(kind, include_extras=True)
-        parameters += [
-            inspect.Parameter(field.name, parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name])
-            for field in fields(kind)
-        ]
     collected.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     collected.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del collected.__wrapped__
     return collected
 
 
-def given(context: typer.Context, group: Any) -> dict[str, Any]:
-    """The fields of a group that the command line or a repeated run sets, not those left at their defaults."""
-    return {
-        field.name: getattr(group, field.name)
-        for field in fields(group)
-        if getattr(context.get_parameter_source(field.name), "name", "") in SET_BY_USER
-    }
+def _parameter(each: "Field[Any]", group: type[Any]) -> inspect.Parameter:
+    """An option of the library as Typer wants it: type and default, with help, bounds and flags."""
+    kind, shown, default = get_type_hints(group, include_extras=True)[each.name], each.metadata, each.default
+    bare = get_type_hints(group)[each.name]
+    metavar, flags, word = shown["metavar"], shown["flags"], shown["word_for_none"]
+    if get_origin(bare) is tuple:
+        # Typer knows no lists of choices; the library refuses other ones.
+        bare, default, metavar = list[str], list(default), f"[{'|'.join(choices(kind))}]"
+    if default is False and not flags:
+        flags = (f"--{each.name.replace('_', '-')}",)
+    annotation = typer.Option(
+        *flags,
+        help=f'{shown["help"]} "{word}" stands for none.' if word else shown["help"],
+        rich_help_panel=shown["panel"],
+        metavar=metavar,
+        min=bound(kind, Ge),
+        max=bound(kind, Le),
+        show_default=shown["shown_default"] or default not in (None, []),
+    )
+    return inspect.Parameter(
+        each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[bare, annotation]
+    )
+
+
+def given(context: typer.Context, names: Iterable[str]) -> set[str]:
+    """Those of these options that the command line or a repeated run sets, the others being left at their defaults."""
+    return {name for name in names if getattr(context.get_parameter_source(name), "name", "") in SET_BY_USER}
 
 
 def plain(group: Any) -> dict[str, Any]:
     """All fields of a group as JSON values."""
-    values = {field.name: getattr(group, field.name) for field in fields(group)}
-    return {name: plain_value(value) for name, value in values.items()}
+    return {each.name: plain_value(getattr(group, each.name)) for each in fields(group)}
 
 
 def plain_value(value: Any) -> Any:
     """An option's value as JSON knows it."""
-    if isinstance(value, Enum):
-        return value.value
     return str(value) if isinstance(value, Path) else value

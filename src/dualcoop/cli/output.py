@@ -4,15 +4,14 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from dualcoop.errors import ConfigError, DataError
+from dualcoop.errors import AnyOf, ConfigError, DataError, Option
 
 if TYPE_CHECKING:
     from dualcoop.inference.prediction import Prediction
@@ -23,12 +22,8 @@ LABEL_SEPARATOR = ";"
 DECIMALS = 4
 
 
-class Format(str, Enum):
-    """Forms in which predictions are written."""
-
-    table = "table"
-    jsonl = "jsonl"
-    csv = "csv"
+Format: TypeAlias = Literal["table", "jsonl", "csv"]
+"""Forms in which predictions are written."""
 
 
 class RowWriter(Protocol):
@@ -43,8 +38,8 @@ def chosen_format(format: Format | None, output: Path | None) -> Format:
     if format is not None:
         return format
     if output is None:
-        return Format.table
-    return Format.csv if output.suffix.lower() == ".csv" else Format.jsonl
+        return "table"
+    return "csv" if output.suffix.lower() == ".csv" else "jsonl"
 
 
 class TableWriter:
@@ -152,17 +147,21 @@ def check_output(output: Path | None, format: Format, *, resume: bool, overwrite
         ConfigError: for options that do not go together, or a file that holds something already.
     """
     if resume and overwrite:
-        raise ConfigError("--resume keeps what is in the output file and --overwrite drops it: choose one.")
+        what = ("keeps what is in the output file and ", Option("overwrite"), " drops it")
+        raise ConfigError(what, option="resume", remedy="choose one")
     if resume and output is None:
-        raise ConfigError("--resume needs the --output FILE that is to be continued.")
+        raise ConfigError(("needs the ", Option("output"), " FILE that is to be continued"), option="resume")
     if output is None:
         return
     if output.is_dir():
-        raise ConfigError(f"{output}: this is a folder. Name a file, such as {output / 'tags.jsonl'}.")
-    if resume and format is Format.table:
-        raise ConfigError("a table cannot be continued. Use --format jsonl or csv with --resume.")
+        remedy = f"name a file, such as {output / 'tags.jsonl'}"
+        raise ConfigError("this is a folder", where=str(output), remedy=remedy)
+    if resume and format == "table":
+        remedy = ("use ", AnyOf(Option("format", "jsonl"), Option("format", "csv")), " with ", Option("resume"))
+        raise ConfigError("a table cannot be continued", remedy=remedy)
     if not (resume or overwrite) and output.exists() and output.stat().st_size:
-        raise ConfigError(f"{output}: the file exists. --resume goes on with it, --overwrite starts it anew.")
+        remedy = (Option("resume"), " goes on with it, ", Option("overwrite"), " starts it anew")
+        raise ConfigError("the file exists", where=str(output), remedy=remedy)
 
 
 def finished_paths(output: Path, format: Format, top: int | None, classes: Sequence[str]) -> set[str]:
@@ -174,23 +173,25 @@ def finished_paths(output: Path, format: Format, top: int | None, classes: Seque
     if not output.exists():
         return set()
     _drop_cut_line(output)
-    remedy = "Name another file, or start it anew with --overwrite"
+    remedy = ("name another file, or start it anew with ", Option("overwrite"))
     try:
         with output.open(encoding="utf-8", newline="") as stream:
-            if format is Format.csv:
+            if format == "csv":
                 rows = csv.reader(stream)
                 header = next(rows, None)
                 if header is not None and header != csv_header(top, classes):
-                    raise DataError(f"{output}: the columns are not those of this run. {remedy}.")
+                    raise DataError("the columns are not those of this run", where=str(output), remedy=remedy)
                 return {row[0] for row in rows if row}
             records = [json.loads(line) for line in stream if line.strip()]
             names = {name for record in records for name in record["scores"]}
             if not names <= set(classes):
                 other = min(names - set(classes))
-                raise DataError(f"{output}: it holds scores of other labels, such as {other!r}. {remedy}.")
+                what = f"it holds scores of other labels, such as {other!r}"
+                raise DataError(what, where=str(output), remedy=remedy)
             return {record["path"] for record in records}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{output}: these are not predictions in {format.value} ({error!r}). {remedy}.") from error
+        what = f"these are not predictions in {format} ({error!r})"
+        raise DataError(what, where=str(output), remedy=remedy) from error
 
 
 def _drop_cut_line(output: Path) -> None:
@@ -241,8 +242,8 @@ def _writer(
     *,
     header: bool,
 ) -> RowWriter:
-    if format is Format.jsonl:
+    if format == "jsonl":
         return JsonlWriter(stream, top)
-    if format is Format.csv:
+    if format == "csv":
         return CsvWriter(stream, top, classes, header=header)
     return TableWriter(console(), paths, top)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 OPTIONS = "options"
 RUN = "dualcoop.run"
+RENAMED = {"data_format": "format", "cache": "cache_dir"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class PastRun:
         options = (self.content.get("source") or {}).get(OPTIONS)
         if not isinstance(options, dict):
             raise ConfigError(
-                f"{self.path}: the run was not started by `dualcoop train`, so it does not say where its data are. "
-                "Give the options yourself."
+                "the run was not started by `dualcoop train`, so it does not say where its data are",
+                where=str(self.path),
+                remedy="give the options yourself",
             )
         return options
 
@@ -76,15 +78,26 @@ def use_run(context: typer.Context, path: Path | None) -> Path | None:
     try:
         content = json.loads(path.expanduser().read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: the record of a run cannot be read ({error.strerror}). Check the name.") from error
+        what = f"the record of a run cannot be read ({error.strerror})"
+        raise ConfigError(what, where=str(path), remedy="check the name") from error
     except ValueError as error:
-        raise ConfigError(f"{path}: this is no record of a run ({error}). Give the run.json of a training.") from error
+        what = f"this is no record of a run ({error})"
+        raise ConfigError(what, where=str(path), remedy="give the run.json of a training") from error
     if not isinstance(content, dict) or content.get("format") != "dualcoop run":
-        raise ConfigError(f"{path}: this is no record of a run. Give the run.json that a training wrote.")
+        what = "this is no record of a run"
+        raise ConfigError(what, where=str(path), remedy="give the run.json that a training wrote")
     past = PastRun(path, content)
-    context.default_map = {**(context.default_map or {}), **renewed(past.options)}
+    context.default_map = {**(context.default_map or {}), **_renamed(renewed(past.options))}
     context.meta[RUN] = past
     return path
+
+
+def _renamed(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of earlier records under today's names."""
+    options = {RENAMED.get(name, name): value for name, value in options.items()}
+    if "shared" in options:
+        options["class_specific"] = not options.pop("shared")
+    return options
 
 
 def past_run(context: typer.Context) -> PastRun | None:

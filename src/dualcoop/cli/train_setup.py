@@ -1,27 +1,24 @@
 """From the options of `dualcoop train` to arguments, prompts, and data with parts held out and labels hidden."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from dualcoop.cli.caching import open_cache
 from dualcoop.cli.compute import resolved
-from dualcoop.cli.messages import count
-from dualcoop.cli.option_groups import given, plain_value
 from dualcoop.cli.options import CacheOptions, ComputeOptions
-from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, PromptOptions, Recipe, TrainingOptions
-from dualcoop.errors import ConfigError
+from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, Recipe
+from dualcoop.counting import counted
+from dualcoop.errors import ConfigError, Option
+from dualcoop.prompts.config import PromptConfig
+from dualcoop.training.arguments import TrainingArguments
 
 if TYPE_CHECKING:
     from dualcoop.data.labels import DatasetSplits, LabelledImages
     from dualcoop.data.masks import LabelMask
-    from dualcoop.prompts import PromptConfig
-    from dualcoop.training import TrainingArguments
 
 DEFAULT_VALID_FRACTION = 0.2
-RANDOM = "random"
+WORDS_FOR_NONE = {each.name: each.metadata.get("word_for_none") for each in fields(PromptConfig)}
 
 
 def check_output_folder(out: OutputOptions) -> None:
@@ -33,21 +30,27 @@ def check_output_folder(out: OutputOptions) -> None:
     from dualcoop.saving.config import is_saved_model
     from dualcoop.training.checkpoints import CHECKPOINT_FILE
 
-    assert out.output is not None
+    folder = out.output_dir
+    assert folder is not None
     if out.resume and out.overwrite:
-        raise ConfigError("--resume keeps what is in the output folder and --overwrite replaces it: choose one.")
-    if out.output.exists() and not out.output.is_dir():
-        raise ConfigError(f"{out.output}: this is a file. Name a folder.")
+        what = ("keeps what is in the output folder and ", Option("overwrite"), " replaces it")
+        raise ConfigError(what, option="resume", remedy="choose one")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError("this is a file", where=str(folder), remedy="name a folder")
     if out.resume or out.overwrite:
         return
-    if is_saved_model(out.output):
+    if is_saved_model(folder):
         raise ConfigError(
-            f"{out.output}: there is a model in this folder. Name another one, or replace it with --overwrite."
+            "there is a model in this folder",
+            where=str(folder),
+            remedy=("name another one, or replace it with ", Option("overwrite")),
         )
     # A finished run leaves its checkpoint beside its model, so this one is all that there is of a run.
-    if (out.output / CHECKPOINT_FILE).is_file():
+    if (folder / CHECKPOINT_FILE).is_file():
         raise ConfigError(
-            f"{out.output}: an interrupted run is in this folder. Go on with --resume, or drop it with --overwrite."
+            "an interrupted run is in this folder",
+            where=str(folder),
+            remedy=("go on with ", Option("resume"), ", or drop it with ", Option("overwrite")),
         )
 
 
@@ -60,8 +63,8 @@ def with_valid_part(splits: "DatasetSplits", hold_out: HoldOutOptions) -> "Datas
     if splits.valid is not None:
         if fraction:
             raise ConfigError(
-                f"the data have a valid part of their own ({count(len(splits.valid), 'image')}). Leave out "
-                "--valid-fraction."
+                f"the data have a valid part of their own ({counted(len(splits.valid), 'image')})",
+                remedy=("leave out ", Option("valid_fraction")),
             )
         return splits
     if fraction is None:
@@ -98,70 +101,50 @@ def with_hidden_labels(splits: "DatasetSplits", hold_out: HoldOutOptions) -> tup
 
 
 def training_arguments(
-    context: typer.Context,
-    training: TrainingOptions,
+    changes: dict[str, Any],
     compute: ComputeOptions,
     caching: CacheOptions,
     recipe: Recipe,
     out: OutputOptions,
     *,
     strict: bool,
-) -> "TrainingArguments":
+) -> TrainingArguments:
     """The recipe's arguments with what was given in their place."""
     from dualcoop.devices import resolve_device
-    from dualcoop.training import TrainingArguments
 
     recipes: dict[Recipe, Callable[[], TrainingArguments]] = {
-        Recipe.default: TrainingArguments,
-        Recipe.published: TrainingArguments.published,
-        Recipe.published_voc: lambda: TrainingArguments.published(voc=True),
-        Recipe.published_zero_shot: lambda: TrainingArguments.published(zero_shot=True),
+        "default": TrainingArguments,
+        "published": TrainingArguments.published,
+        "published-voc": lambda: TrainingArguments.published(voc=True),
+        "published-zero-shot": lambda: TrainingArguments.published(zero_shot=True),
     }
-    changes = {name: plain_value(value) for name, value in given(context, training).items()}
     cache = open_cache(caching)
     return replace(
         recipes[recipe](),
         **changes,
-        precision=resolved(resolve_device(compute.device), compute.precision).value,
-        feature_precision=caching.feature_precision.value,
+        precision=resolved(resolve_device(compute.device), compute.precision),
+        feature_precision=caching.feature_precision,
         cache_dir=None if cache is None else cache.folder,
         cache_size=caching.cache_size,
-        output_dir=out.output,
+        output_dir=out.output_dir,
         resume=out.resume,
         strict=strict,
     )
 
 
-def prompt_config(context: typer.Context, prompts: PromptOptions, recipe: Recipe, seed: int) -> "PromptConfig":
+def prompt_config(changes: dict[str, Any], recipe: Recipe, seed: int) -> PromptConfig:
     """The recipe's prompts with what was given in their place."""
-    from dualcoop.prompts import PromptConfig
-
     recipes: dict[Recipe, Callable[[], PromptConfig]] = {
-        Recipe.default: lambda: PromptConfig(class_specific=not prompts.shared),
-        Recipe.published: PromptConfig.paper_partial_labels,
-        Recipe.published_voc: PromptConfig.paper_partial_labels,
-        Recipe.published_zero_shot: PromptConfig.paper_zero_shot,
+        "default": PromptConfig,
+        "published": PromptConfig.paper_partial_labels,
+        "published-voc": PromptConfig.paper_partial_labels,
+        "published-zero-shot": PromptConfig.paper_zero_shot,
     }
-    changes: dict[str, Any] = {
-        name: plain_value(value) for name, value in given(context, prompts).items() if name != "aggregation"
-    }
-    if "shared" in changes:
-        changes["class_specific"] = not changes.pop("shared")
-    for name in ("positive_init", "negative_init"):
-        if changes.get(name) == RANDOM:
-            changes[name] = None
-    return replace(recipes[recipe](), **changes, seed=seed)
+    settled = {name: None if value == WORDS_FOR_NONE.get(name) else value for name, value in changes.items()}
+    return replace(recipes[recipe](), **settled, seed=seed)
 
 
-def prompt_options(config: "PromptConfig") -> dict[str, Any]:
+def prompt_options(config: PromptConfig, names: Iterable[str]) -> dict[str, Any]:
     """The reverse of `prompt_config`: options that give this configuration whatever the recipe."""
-    return {
-        "shared": not config.class_specific,
-        "mode": config.mode,
-        "positive_tokens": config.positive_tokens,
-        "negative_tokens": config.negative_tokens,
-        "positive_init": config.positive_init or RANDOM,
-        "negative_init": config.negative_init or RANDOM,
-        "residual": config.residual,
-        "absence": config.absence,
-    }
+    values = {name: getattr(config, name) for name in names}
+    return {name: WORDS_FOR_NONE.get(name) if value is None else value for name, value in values.items()}

@@ -45,7 +45,7 @@ class PromptConfig:
     )
     positive_init: Phrase | None = option(
         "a photo of a",
-        "Phrase whose word embeddings the positive context starts from, or random vectors.",
+        "Phrase whose word embeddings the positive context starts from; without one, from random vectors.",
         panel=PROMPTS,
         word_for_none="random",
     )

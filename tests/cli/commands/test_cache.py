@@ -76,7 +76,7 @@ def test_a_folder_can_be_named(train, cache_folder, tmp_path):
 def test_a_folder_and_none_contradict_each_other(run, table, photos, tmp_path):
     result = run("train", table, "--images", photos, "-o", tmp_path / "out", "--cache", "mine", "--no-cache")
     assert result.exit_code == 1
-    assert "choose one" in result.stderr
+    assert "Choose one" in result.stderr
 
 
 def test_a_folder_of_the_users_own_that_cannot_be_written_is_done_without(train, cache_folder):

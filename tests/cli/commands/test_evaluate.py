@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dualcoop.cli.metrics import ReportFormat, report_text
+from dualcoop.cli.metrics import report_text
 from dualcoop.data import load_dataset
 from dualcoop.evaluation import evaluate
 from dualcoop.methods.dualcoop import DualCoOp
@@ -32,7 +32,7 @@ def test_another_part_is_measured_when_asked_for(run, trained, table, photos):
 
 def test_one_image_is_said_in_the_singular():
     report = evaluate([[0.9, 0.1]], [[1, -1]], ("dog", "kite"))
-    title = report_text(report, ReportFormat.table, per_class=False).splitlines()[0]
+    title = report_text(report, "table", per_class=False).splitlines()[0]
     assert title.strip() == "1 image, 2 classes; 1 label known present, 1 known absent"
 
 

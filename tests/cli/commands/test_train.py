@@ -5,20 +5,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.main import get_command
 
-from dualcoop.cache import STORED
-from dualcoop.cli import train_options, train_setup
-from dualcoop.cli.option_groups import plain
-from dualcoop.cli.options import FeaturePrecision, Precision
-from dualcoop.cli.train_options import HoldOutOptions, PromptOptions, TrainingOptions
+from dualcoop.cli import train_setup
+from dualcoop.cli.app import app
+from dualcoop.cli.option_groups import FieldsOf
+from dualcoop.cli.train_options import HoldOutOptions
 from dualcoop.cli.training_display import TrainingDisplay
 from dualcoop.data import load_dataset
 from dualcoop.methods.dualcoop import DualCoOp
-from dualcoop.network import MODEL_AGGREGATIONS
 from dualcoop.prompts import PromptConfig
-from dualcoop.prompts.config import MODES
 from dualcoop.training import Trainer, TrainingArguments
-from dualcoop.training import arguments as training_arguments
 from dualcoop.training.checkpoints import CHECKPOINT_FILE, write_checkpoint
 
 
@@ -32,42 +29,21 @@ def assert_equal_tensors(*folders):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_options_have_the_names_and_defaults_of_the_library():
-    arguments, prompts = TrainingArguments(), PromptConfig()
-    assert plain(TrainingOptions()) == {field.name: getattr(arguments, field.name) for field in fields(TrainingOptions)}
-    shown = plain(PromptOptions())
-    assert shown.pop("shared") is not prompts.class_specific
-    assert shown.pop("aggregation") == "softmax"
-    assert shown == {name: getattr(prompts, name) for name in shown}
+def parameters(command):
+    return {parameter.name: parameter for parameter in get_command(app).commands[command].params}
 
 
-@pytest.mark.parametrize(
-    ("options", "choices"),
-    [
-        (train_options.Mode, MODES),
-        (train_options.Aggregation, MODEL_AGGREGATIONS),
-        (train_options.Optimizer, training_arguments.OPTIMIZERS),
-        (train_options.Loss, training_arguments.LOSSES),
-        (train_options.Reduction, training_arguments.REDUCTIONS),
-        (train_options.Augmentation, training_arguments.AUGMENTATIONS),
-        (train_options.Finetune, training_arguments.FINETUNE),
-        (train_options.Select, training_arguments.SELECT),
-        # "auto" becomes one of the others before the library sees it.
-        (Precision, ("auto", *training_arguments.PRECISIONS)),
-        (FeaturePrecision, training_arguments.FEATURE_PRECISIONS),
-        (FeaturePrecision, STORED),
-    ],
-)
-def test_options_offer_what_the_library_takes(options, choices):
-    assert {option.value for option in options} == set(choices)
+@pytest.mark.parametrize("kind", [TrainingArguments, PromptConfig])
+def test_options_have_the_names_and_defaults_of_the_library(kind):
+    offered = parameters("train")
+    for field in FieldsOf(kind).offered():
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        assert offered[field.name].default == default
 
 
 def test_every_training_argument_can_be_given():
-    elsewhere = {"output_dir", "resume", "strict", "precision", "warmup_learning_rate"}
-    elsewhere |= {"cache_dir", "cache_size", "feature_precision", "report_to"}
-    assert {field.name for field in fields(TrainingOptions)} == {
-        field.name for field in fields(TrainingArguments)
-    } - elsewhere
+    in_python_alone = {"warmup_learning_rate"}
+    assert {field.name for field in fields(TrainingArguments)} - set(parameters("train")) == in_python_alone
 
 
 def test_training_writes_a_model_and_everything_about_the_run(run, table, photos, tmp_path):
@@ -239,13 +215,16 @@ def test_a_table_with_its_own_validation_part_keeps_it(run, table, photos, tmp_p
         (("nowhere.csv", "-o", "x"), "nowhere.csv: the file or folder is missing"),
         (("TABLE", "-o", "TABLE"), "this is a file"),
         (("TABLE", "-o", "x", "--images", "nowhere"), "the folder of the images (--images) is missing"),
-        (("TABLE", "-o", "x", "--resume", "--overwrite"), "choose one"),
+        (("TABLE", "-o", "x", "--resume", "--overwrite"), "Choose one"),
         (("TABLE", "-o", "x", "--from-run", "nowhere.json"), "nowhere.json: the record of a run cannot be read"),
         (("TABLE", "-o", "x", "--from-run", "TABLE"), "this is no record of a run"),
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--select", "best", "--valid-fraction", "0"), "--select"),
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--known-fraction", "1.5"), "--known-fraction is 1.5"),
         (("TABLE", "-o", "x", "--images", "PHOTOS", "--learning-rate", "-1"), "--learning-rate is -1"),
-        (("TABLE", "-o", "x", "--images", "PHOTOS", "--views", "3"), "give --augmentation crop or published, or"),
+        (
+            ("TABLE", "-o", "x", "--images", "PHOTOS", "--views", "3"),
+            "Give --augmentation crop, --augmentation published or",
+        ),
     ],
 )
 def test_bad_input_is_said_in_one_message(run, table, photos, arguments, message):

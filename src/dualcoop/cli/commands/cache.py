@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dualcoop.cli.caching import cache_folder
-from dualcoop.cli.command_group import FAILED
-from dualcoop.cli.messages import count, duration, say, storage, warn
+from dualcoop.cli.command_group import FAILED, Command
+from dualcoop.cli.messages import duration, say, storage, warn
 from dualcoop.cli.progress import progress_bar
-from dualcoop.errors import ConfigError
+from dualcoop.counting import counted
+from dualcoop.errors import ConfigError, Option
 
 if TYPE_CHECKING:
     from dualcoop.cache import Contents
@@ -28,7 +29,7 @@ Folder = Annotated[
 ]
 
 
-@cache.command("list")
+@cache.command("list", cls=Command)
 def list_(folder: Folder = None) -> None:
     """Show what is kept: of which backbone, how much, and when it was last used."""
     from dualcoop.cache import contents
@@ -38,10 +39,10 @@ def list_(folder: Folder = None) -> None:
     if found:
         Console().print(_table(found))
     size = sum(each.size for each in found)
-    say(f"{place}: {storage(size)} in {count(sum(each.shards for each in found), 'shard')}")
+    say(f"{place}: {storage(size)} in {counted(sum(each.shards for each in found), 'shard')}")
 
 
-@cache.command()
+@cache.command(cls=Command)
 def check(
     folder: Folder = None,
     repair: Annotated[
@@ -60,13 +61,13 @@ def check(
     if not found:
         say(f"{place}: everything is whole")
     elif repair:
-        say(f"{count(len(found), 'damaged shard')} repaired; what was lost is encoded again when it is needed")
+        say(f"{counted(len(found), 'damaged shard')} repaired; what was lost is encoded again when it is needed")
     else:
-        say("--repair keeps what is whole and removes the rest")
+        say((Option("repair"), " keeps what is whole and removes the rest"))
         raise typer.Exit(FAILED)
 
 
-@cache.command()
+@cache.command(cls=Command)
 def clear(
     folder: Folder = None,
     backbone: Annotated[
@@ -83,7 +84,7 @@ def clear(
     from dualcoop.cache import clear as remove
 
     if everything == (backbone is not None):
-        raise ConfigError("say what to remove: --backbone NAME, or --all.")
+        raise ConfigError(("say what to remove: ", Option("backbone"), " NAME, or ", Option("everything")))
     place = cache_folder(folder)
     removed = remove(place, backbone)
     if not removed:

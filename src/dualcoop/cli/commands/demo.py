@@ -34,7 +34,7 @@ def demo(
 ) -> None:
     """Show what a few labels do: tags photographs, trains on a few labels, writes a report. Needs no network."""
     if output.exists() and not output.is_dir():
-        raise ConfigError(f"{output}: this is a file. Name a folder.")
+        raise ConfigError("this is a file", where=str(output), remedy="name a folder")
     console = Console()
     with waiting("starting"):
         from dualcoop.demo.content import demo_classes

@@ -1,22 +1,22 @@
 """`dualcoop evaluate`: every metric of a model on labelled images, each with its protocol."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 import typer
 
 from dualcoop.cli.caching import open_cache
 from dualcoop.cli.compute import autocast, resolved
 from dualcoop.cli.data import load_data
-from dualcoop.cli.messages import count, say, warn
+from dualcoop.cli.front_end import in_words
+from dualcoop.cli.messages import say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
 from dualcoop.cli.models import is_backbone, open_model
 from dualcoop.cli.option_groups import grouped
-from dualcoop.cli.options import BatchSize, CacheOptions, ComputeOptions, DataOptions, Table, Workers
+from dualcoop.cli.options import TABLE, THRESHOLD, CacheOptions, ComputeOptions, DataOptions, PassOptions
 from dualcoop.cli.progress import progress_bar
-from dualcoop.cli.wording import reworded
-from dualcoop.errors import DataError, ModelError
+from dualcoop.counting import counted
+from dualcoop.errors import DataError, ModelError, Option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,21 +27,8 @@ if TYPE_CHECKING:
     from dualcoop.methods.dualcoop import DualCoOp
 
 
-class Split(str, Enum):
-    """Parts of a data set."""
-
-    train = "train"
-    valid = "valid"
-    test = "test"
-    all = "all"
-
-
-class Classes(str, Enum):
-    """What to do about classes that only the model or only the data has."""
-
-    same = "same"
-    common = "common"
-    table = "table"
+Split: TypeAlias = Literal["train", "valid", "test", "all"]
+Classes: TypeAlias = Literal["same", "common", "table"]
 
 
 @grouped
@@ -53,29 +40,30 @@ def evaluate(
             show_default=False,
         ),
     ],
-    table: Table,
+    table: Annotated[Path, typer.Argument(help=TABLE, show_default=False)],
     split: Annotated[
         Split | None,
         typer.Option(help="Part of the data; by default test, or the only part there is.", show_default=False),
     ] = None,
-    classes: Annotated[
+    which_classes: Annotated[
         Classes,
         typer.Option(
+            "--classes",
             help="same refuses other classes than the model's; common takes those that both have; table carries "
             "shared prompts over to the table's.",
         ),
-    ] = Classes.same,
+    ] = "same",
     threshold: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Score above which a label counts as present; by default the model's own.",
+            help=THRESHOLD,
             show_default=False,
         ),
     ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Show the table of classes too.")] = False,
-    format: Annotated[ReportFormat | None, typer.Option("--format", "-f", show_default=False)] = None,
+    report_format: Annotated[ReportFormat | None, typer.Option("--format", "-f", show_default=False)] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -88,10 +76,8 @@ def evaluate(
     ] = None,
     *,
     data: DataOptions,
-    compute: ComputeOptions,
+    compute: PassOptions,
     caching: CacheOptions,
-    batch_size: BatchSize = 32,
-    workers: Workers = None,
 ) -> None:
     """Measure a model on labelled images: mAP, precision, recall and F1, each named with its protocol.
 
@@ -101,27 +87,27 @@ def evaluate(
     cache = open_cache(caching)
     loaded = load_data(table, data)
     name, part = _part(loaded, split)
-    network = _open(model, part, classes, compute)
-    part, columns = _matched(network, part, classes)
+    network = _open(model, part, which_classes, compute)
+    part, columns = _matched(network, part, which_classes)
     if threshold is not None:
         network.set_thresholds(threshold)
     # Says so where the device cannot compute in this precision, before anything is encoded.
     autocast(network.device, compute.precision)
     encoding = {
         "strict": data.strict,
-        "precision": resolved(network.device, compute.precision).value,
-        "stored": caching.feature_precision.value,
+        "precision": resolved(network.device, compute.precision),
+        "stored": caching.feature_precision,
         "cache": cache,
-        "batch_size": batch_size,
-        "workers": workers,
+        "batch_size": compute.batch_size,
+        "workers": compute.workers,
     }
     report = _report(network, part, columns, encoding)
-    kind = format_of(format, output)
+    kind = format_of(report_format, output)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(report_text(report, kind, per_class), encoding="utf-8")
-        say(f"metrics of {count(report.images, 'image')} ({name}) written to {output}")
-    elif kind is ReportFormat.table:
+        say(f"metrics of {counted(report.images, 'image')} ({name}) written to {output}")
+    elif kind == "table":
         print_report(report, per_class, title=f"{table}, {name}")
     else:
         typer.echo(report_text(report, kind, per_class), nl=False)
@@ -131,13 +117,14 @@ def _part(data: "DatasetSplits", split: Split | None) -> tuple[str, "LabelledIma
     """The part asked for; the test part, or the only one, when none is."""
     parts = dict(data.parts())
     if split is None:
-        split = Split.test if "test" in parts or len(parts) != 1 else Split(next(iter(parts)))
-    if split is Split.all:
+        split = "test" if "test" in parts or len(parts) != 1 else cast(Split, next(iter(parts)))
+    if split == "all":
         return "all parts", _joined(list(parts.values()))
-    if split.value not in parts:
+    if split not in parts:
         there = " and ".join(parts) or "nothing"
-        raise DataError(f"{data.source}: there is no {split.value} part, only {there}. Choose with --split.")
-    return split.value, parts[split.value]
+        what = f"there is no {split} part, only {there}"
+        raise DataError(what, where=str(data.source), remedy=("choose with ", Option("split")))
+    return split, parts[split]
 
 
 def _joined(parts: list["LabelledImages"]) -> "LabelledImages":
@@ -154,7 +141,7 @@ def _open(model: str, part: "LabelledImages", classes: Classes, compute: Compute
     if is_backbone(model):
         say(f"zero-shot: hand-crafted prompts over {model}, nothing is trained")
         return open_model(None, part.classes, backbone=model, device=compute.device, image_size=compute.image_size)
-    labels = part.classes if classes is Classes.table else None
+    labels = part.classes if classes == "table" else None
     return open_model(model, labels, device=compute.device, image_size=compute.image_size)
 
 
@@ -174,17 +161,20 @@ def _matched(
     place = {normalise_name(name): index for index, name in enumerate(part.classes)}
     wanted = [normalise_name(name) for name in network.classes]
     differences = ClassDifferences.between(network.classes, part.classes)
-    if differences and classes is Classes.same:
+    if differences and classes == "same":
         raise ModelError(
-            f"the model is for {count(len(network.classes), 'class')}, the table has {len(part.classes)}, and they "
-            f"differ. {differences} --classes common measures those that both have; --classes table carries shared "
-            "prompts over to the table's."
+            f"the model is for {counted(len(network.classes), 'class')}, the table has {len(part.classes)}, and they "
+            f"differ. {differences}",
+            remedy=(
+                *(Option("which_classes", "common"), " measures those that both have; "),
+                *(Option("which_classes", "table"), " carries shared prompts over to the table's"),
+            ),
         )
     if len(differences.model) == len(wanted):
         raise ModelError("the model and the table have no class in common.")
     for side, names in (("model", differences.model), ("table", differences.data)):
         if names:
-            warn(f"{count(len(names), 'class')} of the {side} left out: {some_names(names)}.")
+            warn(f"{counted(len(names), 'class')} of the {side} left out: {some_names(names)}.")
     columns = np.array([index for index, key in enumerate(wanted) if key in place])
     labels = part.labels[:, [place[wanted[index]] for index in columns]]
     names = tuple(network.classes[index] for index in columns)
@@ -202,7 +192,7 @@ def _report(
     with progress_bar("evaluating", len(part)) as update:
         features = encode_images_once(network, part, progress=update, **encoding)
     for problem in features.problems:
-        warn(f"left out: {reworded(problem)}")
+        warn(f"left out: {in_words(problem)}")
     if not len(features):
         raise DataError("no image could be read.")
     return measure(

@@ -40,7 +40,8 @@ def explain(
     """
     names = list(dict.fromkeys(name for text in label for name in read_labels(text) or []))
     if output.is_dir():
-        raise ConfigError(f"{output}: this is a folder. Name a file, such as {output / 'heat.png'}.")
+        remedy = f"name a file, such as {output / 'heat.png'}"
+        raise ConfigError("this is a folder", where=str(output), remedy=remedy)
     from dualcoop.data.images import check_file
 
     check_file(image)

@@ -1,24 +1,19 @@
 """`dualcoop export`: a model as one file that runs without torch."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from dualcoop.cli.front_end import in_words
 from dualcoop.cli.labels import read_labels
-from dualcoop.cli.messages import count, say, storage
+from dualcoop.cli.messages import say, storage
 from dualcoop.cli.models import is_backbone, open_model
 from dualcoop.cli.option_groups import grouped
 from dualcoop.cli.options import LabelOptions
 from dualcoop.cli.progress import waiting
-from dualcoop.errors import ConfigError
-
-
-class Quantize(str, Enum):
-    """Numbers of the image tower in the file."""
-
-    int8 = "int8"
+from dualcoop.counting import counted
+from dualcoop.errors import ConfigError, Option
 
 
 @grouped
@@ -45,7 +40,7 @@ def export(
         ),
     ] = None,
     quantize: Annotated[
-        Quantize | None,
+        Literal["int8"] | None,
         typer.Option(help="int8: a quarter of the size and faster, scores move a little.", show_default=False),
     ] = None,
     calibration: Annotated[
@@ -64,24 +59,23 @@ def export(
     `dualcoop tag photos/ --model tagger.onnx` runs it without torch, and so does `dualcoop.export.OnnxTagger`.
     """
     if output.exists() and not overwrite:
-        raise ConfigError(f"{output}: the file exists. Name another one, or replace it with --overwrite.")
+        remedy = ("name another one, or replace it with ", Option("overwrite"))
+        raise ConfigError("the file exists", where=str(output), remedy=remedy)
     names = read_labels(label.labels, label.labels_file)
     if quantize is None and calibration:
-        raise ConfigError("--calibration is for --quantize int8.")
+        raise ConfigError(("is for ", Option("quantize", "int8")), option="calibration")
     images = _found(calibration) if calibration else None
     if is_backbone(model):
         network = open_model(None, names, backbone=model, device="cpu", image_size=image_size)
     else:
         network = open_model(model, names, device="cpu", image_size=image_size)
     with waiting("writing the file"):
-        exported = network.export_onnx(
-            output, quantize=None if quantize is None else quantize.value, calibration=images
-        )
-    say(f"{count(len(network.classes), 'class')} written to {output} ({storage(exported.size)})")
+        exported = network.export_onnx(output, quantize=quantize, calibration=images)
+    say(f"{counted(len(network.classes), 'class')} written to {output} ({storage(exported.size)})")
     if quantize is not None:
         say(
-            f"scores of {count(exported.compared, 'image')} differ from the model's by {exported.mean_difference:.4f} "
-            f"on average, at most {exported.max_difference:.2f}"
+            f"scores of {counted(exported.compared, 'image')} differ from the model's by "
+            f"{exported.mean_difference:.4f} on average, at most {exported.max_difference:.2f}"
         )
 
 
@@ -90,5 +84,5 @@ def _found(paths: list[str]) -> list[Path]:
 
     found = find_images(paths)
     if found.problems:
-        raise ConfigError(" ".join(str(problem) for problem in found.problems))
+        raise ConfigError(" ".join(in_words(problem) for problem in found.problems))
     return found.paths

@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dualcoop.cli.messages import count, storage
+from dualcoop.cli.messages import storage
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import is_exported
 from dualcoop.cli.progress import waiting
+from dualcoop.counting import counted
 from dualcoop.version import __version__
 
 CLASSES_SHOWN = 20
@@ -135,7 +136,7 @@ def _describe_model(folder: Path, console: Console) -> None:
             ),
             "trained": training.get("started", "not recorded"),
             "training data": "; ".join(
-                f"{name}: {count(part['images'], 'image')}, {count(part['known_labels'], 'known label')}"
+                f"{name}: {counted(part['images'], 'image')}, {counted(part['known_labels'], 'known label')}"
                 for name, part in training.get("data", {}).items()
             ),
         },

@@ -10,15 +10,17 @@ import typer
 from rich.console import Console
 
 from dualcoop.cli.compute import autocast
+from dualcoop.cli.front_end import in_words
 from dualcoop.cli.labels import read_labels
-from dualcoop.cli.messages import count, duration, say, stderr_console, warn
+from dualcoop.cli.messages import duration, say, stderr_console, warn
 from dualcoop.cli.models import is_exported, open_exported, open_model, refuse_backbone
 from dualcoop.cli.option_groups import grouped
-from dualcoop.cli.options import BatchSize, LabelOptions, TaggingOptions, Workers, ZeroShotBackbone
+from dualcoop.cli.options import THRESHOLD, LabelOptions, Share, TaggingOptions, ZeroShotBackbone
 from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
 from dualcoop.cli.progress import progress_bar
-from dualcoop.cli.wording import reworded
-from dualcoop.errors import ConfigError, DataError
+from dualcoop.counting import counted
+from dualcoop.errors import ConfigError, DataError, Option
+from dualcoop.options import Counted, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,43 +51,17 @@ class Tally:
 class OutputOptions:
     """Where predictions go, and how much of them."""
 
-    format: Annotated[
-        Format | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="By default a table, or what the output file's name says.",
-            rich_help_panel=OUTPUT,
-            show_default=False,
-        ),
-    ] = None
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to a file, row by row.", rich_help_panel=OUTPUT),
-    ] = None
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the output file: skip what it holds.", rich_help_panel=OUTPUT),
-    ] = False
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start the output file anew.", rich_help_panel=OUTPUT)
-    ] = False
-    top: Annotated[
-        int, typer.Option("--top", "-k", min=1, help="Scores to show for each image.", rich_help_panel=OUTPUT)
-    ] = 5
-    all_scores: Annotated[
-        bool, typer.Option("--all-scores", help="Show the scores of all labels.", rich_help_panel=OUTPUT)
-    ] = False
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Score above which a label counts as present; by default the model's own, or 0.5.",
-            show_default=False,
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None
+    format: Format | None = option(
+        None, "By default a table, or what the output file's name says.", panel=OUTPUT, flags=("--format", "-f")
+    )
+    output: Path | None = option(
+        None, "Write to a file, row by row.", panel=OUTPUT, flags=("--output", "-o"), metavar="FILE"
+    )
+    resume: bool = option(False, "Go on with the output file: skip what it holds.", panel=OUTPUT)
+    overwrite: bool = option(False, "Start the output file anew.", panel=OUTPUT)
+    top: Counted = option(5, "Scores to show for each image.", panel=OUTPUT, flags=("--top", "-k"))
+    all_scores: bool = option(False, "Show the scores of all labels.", panel=OUTPUT)
+    threshold: Share | None = option(None, THRESHOLD, panel=OUTPUT)
 
 
 @grouped
@@ -109,8 +85,6 @@ def tag(
     *,
     out: OutputOptions,
     compute: TaggingOptions,
-    batch_size: BatchSize = 32,
-    workers: Workers = None,
 ) -> None:
     """Name what is in images.
 
@@ -150,10 +124,10 @@ def tag(
         ):
             predictions = network.iter_predictions(
                 remaining,
-                batch_size,
+                compute.batch_size,
                 on_error="raise" if strict else "skip",
                 progress=update,
-                workers=workers,
+                workers=compute.workers,
             )
             _write(predictions, writer, tally)
     except KeyboardInterrupt:
@@ -180,9 +154,9 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
 
     found = find_images(paths)
     if found.problems and (strict or not found.paths):
-        raise DataError(" ".join(str(problem) for problem in found.problems))
+        raise DataError(" ".join(in_words(problem) for problem in found.problems))
     for problem in found.problems:
-        warn(reworded(problem))
+        warn(problem)
     if not found.paths:
         raise ConfigError("name at least one image, folder or pattern.")
     return found.paths
@@ -194,14 +168,16 @@ def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally)
             writer.write(prediction)
             tally.tagged += 1
         else:
-            warn(f"skipped {reworded(prediction.error)}")
+            warn(f"skipped {in_words(prediction.error)}")
             tally.skipped += 1
 
 
 def _say_stopped(tally: Tally, total: int, output: Path | None, kind: Format) -> None:
     kept = "" if output is None else f"; they are in {output}"
-    further = "" if output is None or kind is Format.table else " (the same command with --resume does the rest)"
-    say(f"{tally.tagged:,} of {count(total, 'image')} tagged{kept}{further}")
+    further = (
+        () if output is None or kind == "table" else (" (the same command with ", Option("resume"), " does the rest)")
+    )
+    say((f"{tally.tagged:,} of {counted(total, 'image')} tagged{kept}", *further))
 
 
 def _say_done(tally: Tally, seconds: float, output: Path | None) -> None:
@@ -209,7 +185,7 @@ def _say_done(tally: Tally, seconds: float, output: Path | None) -> None:
         return
     total = tally.tagged + tally.skipped
     rate = f" ({total / seconds:.1f} images/s)" if total and seconds > 0 else ""
-    parts = [f"{count(tally.tagged, 'image')} tagged in {duration(seconds)}{rate}"]
+    parts = [f"{counted(tally.tagged, 'image')} tagged in {duration(seconds)}{rate}"]
     if tally.before:
         parts.append(f"{tally.before:,} were there before")
     if tally.skipped:

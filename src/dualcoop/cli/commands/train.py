@@ -8,14 +8,15 @@ import typer
 from rich.console import Console
 
 from dualcoop.cli.data import load_data, show_summary
-from dualcoop.cli.messages import count, duration, say
+from dualcoop.cli.front_end import SHELL, in_words
+from dualcoop.cli.messages import duration, say, warn
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import DEFAULT_BACKBONE
-from dualcoop.cli.option_groups import given, grouped, plain, plain_value
-from dualcoop.cli.options import Backbone, CacheOptions, ComputeOptions, DataOptions
+from dualcoop.cli.option_groups import FieldsOf, given, grouped, plain, plain_value
+from dualcoop.cli.options import TABLE, Backbone, CacheOptions, ComputeOptions, DataOptions
 from dualcoop.cli.progress import waiting
 from dualcoop.cli.repeat import OPTIONS, past_run, use_run
-from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, PromptOptions, Recipe, TrainingOptions
+from dualcoop.cli.train_options import HeadOptions, HoldOutOptions, OutputOptions, Recipe
 from dualcoop.cli.train_setup import (
     check_output_folder,
     prompt_config,
@@ -25,8 +26,10 @@ from dualcoop.cli.train_setup import (
     with_valid_part,
 )
 from dualcoop.cli.training_display import TrainingDisplay
-from dualcoop.cli.wording import reworded
-from dualcoop.errors import ConfigError, DataError
+from dualcoop.counting import counted
+from dualcoop.errors import ConfigError, DataError, Option
+from dualcoop.prompts.config import PromptConfig
+from dualcoop.training.arguments import TrainingArguments
 
 
 @grouped
@@ -34,10 +37,7 @@ def train(
     context: typer.Context,
     table: Annotated[
         Path | None,
-        typer.Argument(
-            help="Label table (.csv, .tsv, .jsonl, .parquet), COCO .json, or a COCO, VOC or NUS-WIDE folder.",
-            show_default=False,
-        ),
+        typer.Argument(help=TABLE, show_default=False),
     ] = None,
     *,
     out: OutputOptions,
@@ -45,7 +45,7 @@ def train(
     recipe: Annotated[
         Recipe,
         typer.Option(help="Defaults to start from; the published ones are the paper's. Options given change them."),
-    ] = Recipe.default,
+    ] = "default",
     from_run: Annotated[
         Path | None,
         typer.Option(
@@ -58,8 +58,9 @@ def train(
     ] = None,
     data: DataOptions,
     hold_out: HoldOutOptions,
-    prompts: PromptOptions,
-    training: TrainingOptions,
+    prompts: Annotated[dict[str, Any], FieldsOf(PromptConfig)],
+    head: HeadOptions,
+    training: Annotated[dict[str, Any], FieldsOf(TrainingArguments)],
     compute: ComputeOptions,
     caching: CacheOptions,
 ) -> None:
@@ -69,33 +70,37 @@ def train(
     the mask of hidden labels, and checkpoints. The test part of the data is not looked at: measure it afterwards
     with `dualcoop evaluate`.
     """
-    if table is None or out.output is None:
-        what = "a label table (dualcoop train labels.csv ...)" if table is None else "--output DIR"
-        raise ConfigError(f"train needs {what}.")
+    if table is None or out.output_dir is None:
+        missing = "a label table (dualcoop train labels.csv ...)" if table is None else (Option("output_dir"), " DIR")
+        raise ConfigError(("train needs ", missing))
     check_output_folder(out)
     console = Console()
     splits = load_data(table, data)
     if splits.train is None:
         there = ", ".join(name for name, _ in splits.parts())
-        raise DataError(f"{table}: there is no train part, only {there}. Give images to train on.")
+        what = f"there is no train part, only {there}"
+        raise DataError(what, where=str(table), remedy="give images to train on")
     splits = with_valid_part(splits, hold_out)
     shown, mask = with_hidden_labels(splits, hold_out)
     show_summary(shown, console)
-    arguments = training_arguments(context, training, compute, caching, recipe, out, strict=data.strict)
-    config = prompt_config(context, prompts, recipe, arguments.seed)
+    changes = {name: training[name] for name in given(context, training)}
+    arguments = training_arguments(changes, compute, caching, recipe, out, strict=data.strict)
+    changes = {name: prompts[name] for name in given(context, prompts)}
+    config = prompt_config(changes, recipe, arguments.seed)
+    # What the recipe decided, not what was typed, so that a repetition needs no recipe.
+    decided = arguments.to_dict()
     options = {
         "table": plain_value(table),
         "backbone": backbone,
         **plain(data),
         **plain(hold_out),
-        **plain(prompts),
-        **plain(training),
+        **prompt_options(config, prompts),
+        **plain(head),
+        **{name: decided[name] for name in training},
         **plain(compute),
+        "precision": decided["precision"],
         **plain(caching),
     }
-    # What the recipe decided, not what was typed, so that a repetition needs no recipe.
-    options |= {name: value for name, value in arguments.to_dict().items() if name in options}
-    options |= prompt_options(config)
     with waiting(f"loading {backbone}"):
         from dualcoop.methods.dualcoop import DualCoOp
         from dualcoop.training import Trainer
@@ -104,7 +109,7 @@ def train(
             backbone,
             shown.classes,
             prompts=config,
-            aggregation=prompts.aggregation.value,
+            aggregation=head.aggregation,
             image_size=compute.image_size,
             device=compute.device,
         )
@@ -112,9 +117,10 @@ def train(
     past = past_run(context)
     if past is not None:
         past.compare(model, {"train": shown.train, "valid": shown.valid})
+    sharing = "class-specific" if config.class_specific else "shared"
     console.print(
-        f"training {model.num_learnable_parameters:,} numbers ({'shared' if prompts.shared else 'class-specific'} "
-        f"prompts) over {backbone} at {model.image_size} pixels on {model.device}",
+        f"training {model.num_learnable_parameters:,} numbers ({sharing} prompts) over {backbone} "
+        f"at {model.image_size} pixels on {model.device}",
         highlight=False,
     )
     with TrainingDisplay(arguments.epochs) as display:
@@ -129,13 +135,14 @@ def train(
                 source={OPTIONS: options},
             ).train()
         except KeyboardInterrupt:
-            say(f"what is done is in {out.output}; the same command with --resume goes on from the last checkpoint")
+            further = ("the same command with ", Option("resume"), " goes on from the last checkpoint")
+            say((f"what is done is in {out.output_dir}; ", *further))
             raise
     for problem in result.problems:
-        say(f"left out: {reworded(problem)}", style="bold yellow", mark="warning")
-    _show_result(model.training_record, result.epoch, result.seconds, out.output, console)
+        warn(f"left out: {in_words(problem)}")
+    _show_result(model.training_record, result.epoch, result.seconds, out.output_dir, console)
     if splits.test is not None:
-        say(f"the test part is still unseen: {_evaluation(context, out.output, table, data)}")
+        say(f"the test part is still unseen: {_evaluation(context, out.output_dir, table, data)}")
 
 
 def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Path, console: Console) -> None:
@@ -144,7 +151,7 @@ def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Pat
     if not record.get("metrics"):
         console.print("no validation images, so nothing was measured", highlight=False)
     console.print(
-        f"trained in {duration(seconds)} ({count(epoch, 'epoch')}); model and records are in {output}",
+        f"trained in {duration(seconds)} ({counted(epoch, 'epoch')}); model and records are in {output}",
         highlight=False,
         markup=False,
     )
@@ -153,7 +160,6 @@ def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Pat
 def _evaluation(context: typer.Context, output: Path, table: Path, data: DataOptions) -> str:
     """The command that measures the trained model, with the options that the data were read with."""
     words = ["dualcoop", "evaluate", str(output), str(table)]
-    for name, value in given(context, data).items():
-        if name != "check_images" and value not in (None, False):
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(plain_value(value))])]
-    return shlex.join(words)
+    values = plain(data)
+    options = [Option(name, values[name]) for name in values if name in given(context, values) - {"check_images"}]
+    return " ".join([shlex.join(words), *filter(None, map(SHELL.spelled, options))])
