@@ -13,7 +13,7 @@ from PIL import Image
 
 from dualcoop.errors import ConfigError, DataError
 from dualcoop.inference.images import ImageInput, read_image
-from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.methods.base import Method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,31 +49,29 @@ class HeatMap:
         return f"{self.label} {self.score:.2f}, {'present' if self.present else 'not present'}"
 
 
-def heat_maps(model: DualCoOp, image: ImageInput, labels: Sequence[str]) -> list[HeatMap]:
+def heat_maps(model: Method, image: ImageInput, labels: Sequence[str]) -> list[HeatMap]:
     """Heat maps of one image, one for each label, in their order.
 
     Args:
-        model: any model with regions.
+        model: of a method that weighs regions.
         image: path, PIL image or uint8 array (H, W, 3).
         labels: classes of the model; underscores and white space do not matter.
 
     Raises:
         ConfigError: without a label.
-        ModelError: for a label that is no class of the model.
+        ModelError: for a label that is no class of the model, or a method that weighs no regions.
         DataError: when the image cannot be read.
     """
     if not labels:
         raise ConfigError("name at least one label to explain")
     names = [model.classes[model.class_index(label)] for label in dict.fromkeys(labels)]
     opened = read_image(image)
-    scores = model.predict_proba(opened)[0]
-    thresholds = model.thresholds.cpu().numpy()
-    maps = []
-    for name in names:
-        index = model.class_index(name)
-        score = float(scores[index])
-        maps.append(HeatMap(name, score, bool(score > thresholds[index]), model.explain(opened, name)))
-    return maps
+    scores, weights = model.explained(opened, names)
+    thresholds = model.threshold_values()[[model.class_index(name) for name in names]]
+    return [
+        HeatMap(name, float(score), bool(score > threshold), weight)
+        for name, score, threshold, weight in zip(names, scores, thresholds, weights, strict=True)
+    ]
 
 
 def upsampled(weights: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

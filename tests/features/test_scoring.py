@@ -7,7 +7,7 @@ import torch
 from coloured import make_model, with_unreadable
 from dualcoop.features import scoring
 from dualcoop.features.encoding import encode_images_once
-from dualcoop.features.scoring import judge, region_logits, region_scores
+from dualcoop.features.scoring import evaluate_scores, region_logits, region_scores
 from dualcoop.functional import probabilities
 
 
@@ -47,15 +47,15 @@ def test_text_features_are_computed_once_for_all_batches(model, valid_data, text
 def test_a_report_uses_the_models_thresholds(model, valid_data):
     features = encode_images_once(model, valid_data)
     scores = np.full((10, 3), 0.6, dtype=np.float32)
-    assert judge(model, scores, valid_data.labels, features)["OR"] == 100
+    assert evaluate_scores(model, scores, valid_data.labels, features)["OR"] == 100
     model.set_thresholds(0.7)
-    assert judge(model, scores, valid_data.labels, features)["OR"] == 0
+    assert evaluate_scores(model, scores, valid_data.labels, features)["OR"] == 0
 
 
 def test_a_report_names_the_images_that_count_nowhere(model, valid_data, tmp_path):
     data = with_unreadable(valid_data, tmp_path, 1, 2, 3, 4)
     features = encode_images_once(model, data)
-    report = judge(model, region_scores(model, features), data.labels[features.kept], features)
+    report = evaluate_scores(model, region_scores(model, features), data.labels[features.kept], features)
     assert report.images == 6
     note = report.notes[0]
     assert note.startswith("4 of 10 images cannot be read and count nowhere: ")
@@ -63,7 +63,7 @@ def test_a_report_names_the_images_that_count_nowhere(model, valid_data, tmp_pat
     assert note.endswith(" And 1 more.")
     assert str(tmp_path) not in note
     rest = features.subset(features.kept)
-    complete = judge(model, region_scores(model, rest), valid_data.labels[features.kept], rest)
+    complete = evaluate_scores(model, region_scores(model, rest), valid_data.labels[features.kept], rest)
     assert complete.notes == report.notes[1:]
     assert [metric.value for metric in complete.metrics] == [metric.value for metric in report.metrics]
 

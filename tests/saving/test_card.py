@@ -11,12 +11,14 @@ from dualcoop.saving.config import SavedConfig
 
 CONFIG = SavedConfig(
     classes=("dog", "traffic_light"),
-    prompts=PromptConfig(),
-    aggregation="softmax",
-    image_size=320,
-    spatial_scale=20.0,
-    logit_scale=100.0,
-    logit_bias=0.0,
+    settings={
+        "prompts": PromptConfig().to_dict(),
+        "aggregation": "softmax",
+        "image_size": 320,
+        "spatial_scale": 20.0,
+        "logit_scale": 100.0,
+        "logit_bias": 0.0,
+    },
     backbone_name="lite",
     backbone_fingerprint="ab" * 32,
     finetuned=False,
@@ -24,7 +26,9 @@ CONFIG = SavedConfig(
 )
 
 
-def card(**changes):
+def card(prompts=None, **changes):
+    if prompts is not None:
+        changes["settings"] = {**CONFIG.settings, "prompts": prompts.to_dict()}
     return model_card(dataclasses.replace(CONFIG, **changes))
 
 
@@ -50,6 +54,14 @@ def test_metadata_is_valid_for_the_hub():
 )
 def test_card_says_what_the_model_is(changes, text):
     assert text in card(**changes)
+
+
+def test_card_of_another_method_names_it_and_how_to_open_it():
+    text = card(method="linear", settings={"image_size": 320})
+    assert "A `linear` model of the package dualcoop, over the vision-language backbone" in text
+    assert "from dualcoop.methods import load_method" in text
+    assert "prompts" not in text.partition("## Use")[2].replace("prompt-learning", "")
+    assert "with_classes" not in text
 
 
 def test_training_and_measurements_become_tables():

@@ -7,27 +7,30 @@ import numpy as np
 import pytest
 
 from dualcoop.errors import ModelError
-from dualcoop.prompts import PromptConfig, TemplateConfig
+from dualcoop.prompts import PromptConfig
 from dualcoop.saving.config import SavedConfig, is_saved_model, plain
 
 
-@pytest.mark.parametrize("prompts", [PromptConfig.paper_zero_shot(), TemplateConfig("{}", None)])
-def test_configuration_survives_json(prompts):
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("dualcoop", {"prompts": PromptConfig.paper_zero_shot().to_dict(), "image_size": 448, "logit_bias": -4.5}),
+        ("linear", {"image_size": 448}),
+    ],
+)
+def test_configuration_survives_json(method, settings):
     config = SavedConfig(
         classes=("dog", "Zürich"),
-        prompts=prompts,
-        aggregation="maximum",
-        image_size=448,
-        spatial_scale=20.0,
-        logit_scale=100.0,
-        logit_bias=-4.5,
+        settings=settings,
         backbone_name="RN50/openai",
         backbone_fingerprint="ab" * 32,
         finetuned=True,
         files={"model.safetensors": "cd" * 32},
         training_record={"metrics": {"mAP": 50.0}},
+        method=method,
         dualcoop_version="0.0.1",
     )
+    assert (config.to_dict().get("method") == "linear") is (method == "linear")
     assert SavedConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

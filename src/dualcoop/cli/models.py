@@ -11,7 +11,7 @@ from dualcoop.errors import AnyOf, ConfigError, Option
 
 if TYPE_CHECKING:
     from dualcoop.export.tagger import OnnxTagger
-    from dualcoop.methods.dualcoop import DualCoOp
+    from dualcoop.methods.base import Method
 
 DEFAULT_BACKBONE = "lite"
 
@@ -23,8 +23,8 @@ def open_model(
     backbone: str | None = None,
     device: str = "auto",
     image_size: int | None = None,
-) -> "DualCoOp":
-    """A trained model, for its own labels or carried over to others; without one, zero-shot.
+) -> "Method":
+    """A trained model of any method, for its own labels or carried over to others; without one, zero-shot.
 
     Args:
         model: folder or hub name of a trained model, or None.
@@ -47,12 +47,13 @@ def open_model(
     backbone = backbone or DEFAULT_BACKBONE
     with waiting(f"loading {model or backbone}"):
         from dualcoop.methods.dualcoop import DualCoOp
+        from dualcoop.methods.loading import load_method
 
         if model is None:
             assert labels
             return DualCoOp.zero_shot(backbone, labels, device=device, image_size=image_size)
         try:
-            trained = DualCoOp.from_pretrained(model, device=device, image_size=image_size)
+            trained = load_method(model, device=device, image_size=image_size)
         except ConfigError as error:
             folder = "give the folder that `dualcoop train` wrote, or owner/name on the hub"
             untrained = (

@@ -24,7 +24,7 @@ from dualcoop.export.quantization import quantize_int8
 from dualcoop.export.tagger import SUFFIX, OnnxTagger, is_exported
 from dualcoop.inference.images import ImageInput, read_image
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING, squash
-from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.network import RegionClassifier
 from dualcoop.saving.card import shared_backbone_name
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -63,20 +63,20 @@ class ExportedTagger:
 
 
 def export_onnx(
-    model: DualCoOp,
+    model: RegionClassifier,
     path: str | os.PathLike[str],
     *,
     quantize: str | None = None,
     calibration: Iterable[ImageInput] | None = None,
 ) -> ExportedTagger:
-    """Write image tower and head, with the text features folded in, as one ONNX file.
+    """Write image tower and head, with text features and the like folded in, as one ONNX file.
 
     Input `pixels` (B, S, S, 3), uint8, RGB images squashed to a square; output `probabilities` (B, M), float32; any
     B. Classes, thresholds, image size and the rest of `TaggerDescription` are properties inside the file. The file is
     complete or not there: it is written beside its place and compared with the model first.
 
     Args:
-        model: trained or zero-shot.
+        model: of any method.
         path: of the file, *.onnx; its folder is made if need be.
         quantize: "int8" for 8-bit weights and activations of the image tower, about four times smaller and faster on
             most processors; the scores move a little, see the result.
@@ -147,7 +147,7 @@ def _check_options(path: Path, quantize: str | None, calibration: Iterable[Image
 
 
 def _write_compared(
-    model: DualCoOp, draft: Path, description: TaggerDescription, calibration: Iterable[ImageInput] | None
+    model: RegionClassifier, draft: Path, description: TaggerDescription, calibration: Iterable[ImageInput] | None
 ) -> NDArray[np.float32]:
     """Write the file, and give the differences of its probabilities to the model's, (B, M), on B images."""
     graph = TaggerGraph(model).eval()
@@ -166,7 +166,7 @@ def _write_compared(
     return _differences(graph, model.device, draft, pixels)
 
 
-def _traced(graph: TaggerGraph, model: DualCoOp) -> Any:
+def _traced(graph: TaggerGraph, model: RegionClassifier) -> Any:
     """The graph as an onnx.ModelProto."""
     # The exporter takes a size of 1 for a constant.
     example = torch.zeros(2, model.image_size, model.image_size, 3, dtype=torch.uint8, device=model.device)

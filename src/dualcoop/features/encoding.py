@@ -15,11 +15,11 @@ from dualcoop.counting import Progress
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.features.augmentation import Transform, Views
-from dualcoop.features.store import Block, Keeper, region_shape
+from dualcoop.features.store import Block, Keeper
 from dualcoop.inference.images import image_batches, in_turn
 from dualcoop.inference.side_by_side import side_by_side
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
-from dualcoop.network import DualCoOpNetwork
+from dualcoop.network import RegionClassifier
 
 READ_AT_ONCE = 32
 LEFT_OUT = "The image was left out"
@@ -127,7 +127,7 @@ class RegionFeatures:
 
 
 def encode_images_once(
-    model: DualCoOpNetwork,
+    model: RegionClassifier,
     data: LabelledImages,
     *,
     views: int = 1,
@@ -216,7 +216,7 @@ def encode_images_once(
     blocks, block, row = keeper.finish()
     kept = np.flatnonzero(readable)
     in_order = tuple(problem for _, problem in sorted(problems, key=lambda each: each[0]))
-    return RegionFeatures(blocks, block[kept], row[kept], region_shape(model), kept, in_order)
+    return RegionFeatures(blocks, block[kept], row[kept], model.region_shape, kept, in_order)
 
 
 def _alike(missing: np.ndarray) -> Iterator[tuple[list[int], np.ndarray]]:
@@ -247,7 +247,7 @@ def readable_images(
     return np.array(kept, dtype=int), tuple(problems)
 
 
-def encode(model: DualCoOpNetwork, pixels: Tensor, precision: str) -> Tensor:
+def encode(model: RegionClassifier, pixels: Tensor, precision: str) -> Tensor:
     """Region features (b, R, D), float32, of preprocessed pixels, without gradients."""
     device = model.device
     low = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()

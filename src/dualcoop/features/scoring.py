@@ -1,65 +1,99 @@
-"""Logits and metrics of a model on images whose region features are at hand."""
+"""Scores and metrics of a model on images whose region features are at hand, and on images that are still to encode."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.evaluation import EvaluationReport, evaluate
-from dualcoop.features.encoding import RegionFeatures
-from dualcoop.functional import DualLogits, probabilities
-from dualcoop.network import DualCoOpNetwork
+from dualcoop.features.checks import check_any_read
+from dualcoop.features.encoding import RegionFeatures, encode_images_once
+from dualcoop.functional import DualLogits
+from dualcoop.network import DualCoOpNetwork, RegionClassifier
 
 SCORE_BATCH = 64
 SHOWN_PROBLEMS = 3
 
 
+def region_scores(model: RegionClassifier, features: RegionFeatures) -> np.ndarray:
+    """Probabilities of all n images, (n, M), float32."""
+    with torch.no_grad():
+        score = model.ready()
+        return torch.cat([score(regions).float().cpu() for regions in _batches(model, features)]).numpy()
+
+
 def region_logits(model: DualCoOpNetwork, features: RegionFeatures) -> DualLogits:
     """Logits of all n images, each (n, M), float32, on the CPU; the text features are computed once."""
-    parts = []
     with torch.no_grad():
         text = model.text_features()
-        for start in range(0, len(features), SCORE_BATCH):
-            rows = np.arange(start, min(start + SCORE_BATCH, len(features)))
-            parts.append(model.logits_from_regions(features.batch(rows).to(model.device), text=text))
+        parts = [model.logits_from_regions(regions, text=text) for regions in _batches(model, features)]
     return DualLogits(*(torch.cat(each).float().cpu() for each in zip(*parts, strict=True)))
 
 
-def region_scores(model: DualCoOpNetwork, features: RegionFeatures) -> np.ndarray:
-    """Probabilities of all n images, (n, M), float32."""
-    return probabilities(region_logits(model, features)).numpy()
+def evaluate_images(
+    model: RegionClassifier, data: LabelledImages, *, columns: np.ndarray | None = None, **encoding: Any
+) -> tuple[EvaluationReport, tuple[Problem, ...]]:
+    """Encode images and measure the model on them; decisions by its thresholds.
+
+    Args:
+        model: any.
+        data: N images.
+        columns: indices of the model's classes that the labels are of; None for all.
+        encoding: see `encode_images_once`.
+
+    Returns:
+        The metrics, and what is wrong with images that cannot be read and count nowhere.
+
+    Raises:
+        DataError: when none can be read; with `strict`, for the first that cannot.
+    """
+    features = encode_images_once(model, data, **encoding)
+    check_any_read(features.kept, data, features.problems)
+    scores = region_scores(model, features)[:, slice(None) if columns is None else columns]
+    report = evaluate_scores(model, scores, data.labels[features.kept], features, columns=columns)
+    return report, features.problems
 
 
-def judge(
-    model: DualCoOpNetwork,
+def evaluate_scores(
+    model: RegionClassifier,
     scores: np.ndarray,
     labels: np.ndarray,
     features: RegionFeatures,
     *,
+    columns: np.ndarray | None = None,
     decision_rule: str | None = None,
 ) -> EvaluationReport:
-    """Metrics of scores (n, M) of the readable images; the notes name those that were left out.
+    """Metrics of scores of the readable images; the notes name those that were left out.
 
     Args:
         model: gives the thresholds.
-        scores: probabilities, the rows of `features`.
+        scores: (n, M), probabilities, the rows of `features`.
         labels: (n, M), of the same images.
         features: of these images, and what is wrong with the unreadable ones.
+        columns: indices of the model's classes that scores and labels are of; None for all.
         decision_rule: see `evaluate`.
     """
     report = evaluate(
         scores,
         labels,
-        model.classes,
-        threshold=model.thresholds.cpu().numpy(),
+        model.classes if columns is None else [model.classes[index] for index in columns],
+        threshold=model.thresholds.cpu().numpy()[slice(None) if columns is None else columns],
         decision_rule=decision_rule,
     )
     if not features.problems:
         return report
     return replace(report, notes=(_left_out(features.problems, features.images), *report.notes))
+
+
+def _batches(model: RegionClassifier, features: RegionFeatures) -> Iterator[Tensor]:
+    for start in range(0, len(features), SCORE_BATCH):
+        yield features.batch(np.arange(start, min(start + SCORE_BATCH, len(features)))).to(model.device)
 
 
 def _left_out(problems: Sequence[Problem], images: int) -> str:

@@ -22,7 +22,7 @@ from dualcoop.cache import (
 )
 from dualcoop.data.problems import DataWarning
 from dualcoop.errors import DataError
-from dualcoop.network import DualCoOpNetwork
+from dualcoop.network import RegionClassifier
 
 Block: TypeAlias = Regions | Shard
 """Regions (n, R, D) to be read by index. A shard that is held so is safe from eviction."""
@@ -34,13 +34,7 @@ MEMORY_BYTES = 2**31
 PIXELS = 1
 
 
-def region_shape(model: DualCoOpNetwork) -> tuple[int, int]:
-    """R and D of what the model encodes."""
-    rows, columns = model.backbone.grid_size(model.image_size)
-    return (1 if model.aggregation == "attention" else rows * columns + 1), model.backbone.embed_dim
-
-
-def encoding_of(model: DualCoOpNetwork, precision: str, stored: str) -> Encoding:
+def encoding_of(model: RegionClassifier, precision: str, stored: str) -> Encoding:
     """What the model's features depend on besides the image.
 
     Args:
@@ -48,11 +42,11 @@ def encoding_of(model: DualCoOpNetwork, precision: str, stored: str) -> Encoding
         precision: in which it computes, "float32" or "bfloat16".
         stored: "float16" or "int8".
     """
-    regions, dimensions = region_shape(model)
+    regions, dimensions = model.region_shape
     return Encoding(
         backbone=model.backbone.name,
         fingerprint=model.backbone.fingerprint(),
-        pooling="attention" if model.aggregation == "attention" else "regions",
+        pooling=model.pooling,
         image_size=model.image_size,
         precision=precision,
         pixels=PIXELS,
@@ -84,7 +78,7 @@ class Keeper:
 
     def __init__(
         self,
-        model: DualCoOpNetwork,
+        model: RegionClassifier,
         paths: Sequence[Path],
         views: Sequence[str],
         *,
@@ -118,7 +112,7 @@ class Keeper:
                 self._store = None
         if self._store is None:
             self._row[self.missing] = np.arange(count)
-            self._own = allocate((count, *region_shape(model)), stored, folder)
+            self._own = allocate((count, *model.region_shape), stored, folder)
 
     def _locate(self) -> None:
         assert self._store is not None

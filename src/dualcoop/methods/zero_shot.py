@@ -1,7 +1,20 @@
-"""What an untrained model takes from its backbone: templates, and a scale that suits them."""
+"""No training: templates around the names, and a scale that suits them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dualcoop.backbones.base import Backbone
-from dualcoop.prompts import TemplateConfig
+from dualcoop.features.checks import check_labelled
+from dualcoop.features.encoding import RegionFeatures
+from dualcoop.methods.base import Labelled, Method
+from dualcoop.network import DualCoOpNetwork
+from dualcoop.prompts import TemplateConfig, TemplatePrompts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # A backbone's own scale is where training goes well. Untrained, 25 makes 0.5 a fair threshold: there a label decided
 # present is about as often right as a present one is found (training photographs of coco663).
@@ -21,3 +34,39 @@ def zero_shot_prompts(backbone: Backbone) -> TemplateConfig:
 def zero_shot_logit_scale(backbone: Backbone) -> float:
     """Scale of an untrained model's logits."""
     return LOGIT_SCALES.get(backbone.name, backbone.logit_scale)
+
+
+class ZeroShot(DualCoOpNetwork, Method):
+    """Hand-crafted prompts for any names, with a scale at which 0.5 is a fair threshold; see `DualCoOpNetwork`."""
+
+    method = "zero-shot"
+    loading_options = ("aggregation",)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: Sequence[str],
+        prompts: TemplateConfig | TemplatePrompts | None = None,
+        *,
+        logit_scale: float | None = None,
+        **options: Any,
+    ) -> None:
+        """Put templates around names.
+
+        Args:
+            backbone: frozen; the module moves to its device.
+            classes: M names.
+            prompts: templates; by default those that suit the backbone, see `zero_shot_prompts`.
+            logit_scale: by default the one that suits the backbone.
+            options: see `DualCoOpNetwork`.
+        """
+        scale = zero_shot_logit_scale(backbone) if logit_scale is None else logit_scale
+        super().__init__(backbone, classes, prompts or zero_shot_prompts(backbone), logit_scale=scale, **options)
+
+    def fit(self, features: RegionFeatures, labels: NDArray[np.int8], valid: Labelled | None = None) -> "Self":
+        """Choose per-class thresholds on held-out images where there are any; nothing else is learned."""
+        check_labelled(self, features, labels, "features")
+        if valid is not None:
+            check_labelled(self, *valid, "valid")
+            self._fit_thresholds(valid)
+        return self

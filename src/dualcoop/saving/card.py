@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dualcoop.prompts import PromptConfig
-from dualcoop.saving.config import SavedConfig
+from dualcoop.prompts import PromptConfig, TemplateConfig, prompts_from_dict
+from dualcoop.saving.config import DEFAULT_METHOD, SavedConfig
 
 CLASSES_SHOWN = 200
 
@@ -35,32 +35,36 @@ def model_card(config: SavedConfig) -> str:
     return str(ModelCard("\n\n".join(section for section in sections if section) + "\n"))
 
 
+def _prompts(config: SavedConfig) -> PromptConfig | TemplateConfig | None:
+    return prompts_from_dict(config.settings["prompts"]) if "prompts" in config.settings else None
+
+
 def _summary(config: SavedConfig) -> str:
-    if isinstance(config.prompts, PromptConfig):
-        kind = "class-specific" if config.prompts.class_specific else "shared by all classes"
-        prompts = {
-            "dual": f"learned positive and negative prompts, {kind}",
-            "positive": f"learned positive prompts alone, {kind}",
-            "negative": f"learned negative prompts alone, {kind}",
-        }[config.prompts.mode]
-    else:
-        prompts = "hand-crafted templates"
+    prompts, told = _prompts(config), ""
+    paper = "[DualCoOp](https://arxiv.org/abs/2206.09541)"
+    kind = f"{paper} model" if config.method == DEFAULT_METHOD else f"`{config.method}` model of the package dualcoop"
+    if isinstance(prompts, PromptConfig):
+        whose = "class-specific" if prompts.class_specific else "shared by all classes"
+        which = {"dual": "positive and negative prompts", "positive": "positive prompts alone"}
+        told = f": learned {which.get(prompts.mode, 'negative prompts alone')}, {whose}"
+    elif prompts is not None:
+        told = ": hand-crafted templates"
     frozen = "with fine-tuned tensors, saved here" if config.finetuned else "frozen and not part of these files"
-    return (
-        f"A [DualCoOp](https://arxiv.org/abs/2206.09541) model: {prompts}, over the vision-language backbone "
-        f"`{backbone_title(config.backbone_name)}` ({frozen})."
-    )
+    return f"A {kind}{told}, over the vision-language backbone `{backbone_title(config.backbone_name)}` ({frozen})."
 
 
 def _usage(config: SavedConfig) -> str:
+    is_default = config.method == DEFAULT_METHOD
+    load = "DualCoOp.from_pretrained" if is_default else "load_method"
     lines = [
         "```python",
-        "from dualcoop import DualCoOp",
+        f"from dualcoop{'' if is_default else '.methods'} import {load.partition('.')[0]}",
         "",
-        'model = DualCoOp.from_pretrained("path/to/this/folder")  # or "owner/name" on the Hub',
+        f'model = {load}("path/to/this/folder")  # or "owner/name" on the Hub',
         'print(model.predict("photo.jpg"))',
     ]
-    if not isinstance(config.prompts, PromptConfig) or not config.prompts.class_specific:
+    prompts = _prompts(config)
+    if isinstance(prompts, TemplateConfig) or (prompts is not None and not prompts.class_specific):
         lines.append('print(model.with_classes(["other", "names"]).predict("photo.jpg"))')
     return "\n".join([*lines, "```"])
 
@@ -73,7 +77,7 @@ def _classes(classes: tuple[str, ...]) -> str:
 
 def _limits(config: SavedConfig, *, trained: bool, measured: bool) -> str:
     lines = []
-    if not trained and isinstance(config.prompts, PromptConfig):
+    if not trained and isinstance(_prompts(config), PromptConfig):
         lines.append("The training of these prompts is not recorded; they may be as initialised.")
     if not measured:
         lines.append("No measurements are recorded: try it on your own images before relying on it.")
@@ -86,16 +90,18 @@ def _limits(config: SavedConfig, *, trained: bool, measured: bool) -> str:
 
 
 def _details(config: SavedConfig) -> dict[str, Any]:
-    prompts = {name: value for name, value in config.prompts.to_dict().items() if value is not None}
+    numbers, groups = {}, {}
+    for name, value in config.settings.items():
+        if isinstance(value, Mapping):
+            groups[name] = {key: each for key, each in value.items() if each is not None}
+        elif name != "image_size":
+            numbers[name.replace("_", " ")] = value
     return {
         "backbone": backbone_title(config.backbone_name),
         "backbone fingerprint": config.backbone_fingerprint,
-        "image size": f"{config.image_size} x {config.image_size} pixels, squashed",
-        "aggregation": config.aggregation,
-        "spatial scale": config.spatial_scale,
-        "logit scale": config.logit_scale,
-        "logit bias": config.logit_bias,
-        "prompts": prompts,
+        "image size": "{0} x {0} pixels, squashed".format(config.settings["image_size"]),
+        **numbers,
+        **groups,
         "dualcoop version": config.dualcoop_version,
     }
 

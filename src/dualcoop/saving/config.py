@@ -5,20 +5,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from dualcoop.class_names import checked_classes
 from dualcoop.errors import ConfigError, ModelError
-from dualcoop.prompts import PromptConfig, TemplateConfig, prompts_from_dict
+from dualcoop.network.settings import entry
 from dualcoop.version import __version__
 
 CONFIG_FILE = "config.json"
 FORMAT = "dualcoop"
 FORMAT_VERSION = 1
-
-T = TypeVar("T")
+DEFAULT_METHOD = "dualcoop"
+"""Of models whose configuration names none."""
+COMMON = ("format", "format_version", "dualcoop_version", "method", "backbone", "classes", "files", "training_record")
+"""Entries of every method's configuration; the others are settings of the method."""
 
 
 @dataclass(frozen=True)
@@ -27,28 +29,24 @@ class SavedConfig:
 
     Attributes:
         classes: M names.
-        prompts: of the learned contexts or the templates.
-        aggregation, image_size, spatial_scale, logit_scale, logit_bias: as in the model.
+        settings: the method's own, see `RegionClassifier.settings`; checked when the model is built.
         backbone_name: as `create_backbone` takes it.
         backbone_fingerprint: of the backbone before any fine-tuning.
         finetuned: some backbone tensors are saved too.
         files: SHA-256 (hex) of every tensor file by name.
-        training_record: JSON values, see `DualCoOpNetwork`.
+        training_record: JSON values, see `RegionClassifier`.
+        method: name of it, see `RegionClassifier`.
         dualcoop_version: of the package that saved the model.
     """
 
     classes: tuple[str, ...]
-    prompts: PromptConfig | TemplateConfig
-    aggregation: str
-    image_size: int
-    spatial_scale: float
-    logit_scale: float
-    logit_bias: float
+    settings: dict[str, Any]
     backbone_name: str
     backbone_fingerprint: str
     finetuned: bool
     files: dict[str, str]
     training_record: dict[str, Any] = field(default_factory=dict)
+    method: str = DEFAULT_METHOD
     dualcoop_version: str = __version__
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,18 +55,14 @@ class SavedConfig:
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "dualcoop_version": self.dualcoop_version,
+            **({} if self.method == DEFAULT_METHOD else {"method": self.method}),
             "backbone": {
                 "name": self.backbone_name,
                 "fingerprint": self.backbone_fingerprint,
                 "finetuned": self.finetuned,
             },
             "classes": list(self.classes),
-            "prompts": self.prompts.to_dict(),
-            "aggregation": self.aggregation,
-            "image_size": self.image_size,
-            "spatial_scale": self.spatial_scale,
-            "logit_scale": self.logit_scale,
-            "logit_bias": self.logit_bias,
+            **self.settings,
             "files": self.files,
             "training_record": self.training_record,
         }
@@ -82,28 +76,26 @@ class SavedConfig:
         """
         if values.get("format") != FORMAT:
             raise ConfigError(f'"format" is {values.get("format")!r}, expected {FORMAT!r}')
-        version = _entry(values, "format_version", int)
+        version = entry(values, "format_version", int)
         if version > FORMAT_VERSION:
             raise ConfigError(
                 f"it has format {version}, and dualcoop {__version__} reads up to {FORMAT_VERSION}; "
                 "install a newer version"
             )
-        backbone = _entry(values, "backbone", dict)
-        files = _entry(values, "files", dict)
+        backbone = entry(values, "backbone", dict)
+        files = entry(values, "files", dict)
+        entry(values, "image_size", int)
+        entry({"prompts": {}, **values}, "prompts", dict)
         return cls(
-            classes=checked_classes(_entry(values, "classes", list)),
-            prompts=prompts_from_dict(_entry(values, "prompts", dict)),
-            aggregation=_entry(values, "aggregation", str),
-            image_size=_entry(values, "image_size", int),
-            spatial_scale=_number(values, "spatial_scale"),
-            logit_scale=_number(values, "logit_scale"),
-            logit_bias=_number(values, "logit_bias"),
-            backbone_name=_entry(backbone, "name", str),
-            backbone_fingerprint=_entry(backbone, "fingerprint", str),
-            finetuned=_entry(backbone, "finetuned", bool),
-            files={name: _entry(files, name, str) for name in files},
-            training_record=_entry(values, "training_record", dict),
-            dualcoop_version=_entry(values, "dualcoop_version", str),
+            classes=checked_classes(entry(values, "classes", list)),
+            settings={name: value for name, value in values.items() if name not in COMMON},
+            backbone_name=entry(backbone, "name", str),
+            backbone_fingerprint=entry(backbone, "fingerprint", str),
+            finetuned=entry(backbone, "finetuned", bool),
+            files={name: entry(files, name, str) for name in files},
+            training_record=entry(values, "training_record", dict),
+            method=entry({"method": DEFAULT_METHOD, **values}, "method", str),
+            dualcoop_version=entry(values, "dualcoop_version", str),
         )
 
 
@@ -160,19 +152,3 @@ def plain(value: object, where: str = "training_record") -> Any:
     if isinstance(value, list | tuple):
         return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     raise ModelError(f"{where} is a {type(value).__name__}, which cannot be written as JSON")
-
-
-def _entry(values: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    value = values.get(name)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        given = "missing" if name not in values else repr(value)[:60]
-        raise ConfigError(f'"{name}" is {given}, expected a {kind.__name__}')
-    return value
-
-
-def _number(values: Mapping[str, Any], name: str) -> float:
-    value = values.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        given = "missing" if name not in values else repr(value)[:60]
-        raise ConfigError(f'"{name}" is {given}, expected a number')
-    return float(value)

@@ -3,12 +3,11 @@
 import copy
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,14 +18,13 @@ from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.loading.registry import place_backbone
 from dualcoop.errors import BackboneError, ConfigError, ModelError
 from dualcoop.files import write_together
-from dualcoop.network import DualCoOpNetwork
+from dualcoop.network import DualCoOpNetwork, RegionClassifier
 from dualcoop.prompts import TextFeatures
 from dualcoop.saving.card import model_card, shared_backbone_name
 from dualcoop.saving.config import CONFIG_FILE, SavedConfig, plain, read_config
 from dualcoop.version import __version__
 
-if TYPE_CHECKING:
-    from dualcoop.methods.dualcoop import DualCoOp
+Model = TypeVar("Model", bound=RegionClassifier)
 
 TENSORS_FILE = "model.safetensors"
 TEXT_FILE = "text_features.safetensors"
@@ -36,7 +34,7 @@ CLASSES_KEY = "classes_sha256"
 MADE_FROM_KEY = "made_from_sha256"
 
 
-def save_model(model: DualCoOpNetwork, folder: str | os.PathLike[str], *, shared: bool = False) -> None:
+def save_model(model: RegionClassifier, folder: str | os.PathLike[str], *, shared: bool = False) -> None:
     """Write a model into a folder, which is made if need be; other files there stay.
 
     All files are written beside their places and moved into them when complete, config.json last. It holds
@@ -52,68 +50,69 @@ def save_model(model: DualCoOpNetwork, folder: str | os.PathLike[str], *, shared
         ModelError: when the folder cannot be written, or the training record holds no JSON values.
     """
     folder = Path(folder)
-    contents = {TENSORS_FILE: _to_bytes(_own_tensors(model), {CLASSES_KEY: _classes_hash(model.classes)})}
+    contents = {TENSORS_FILE: _to_bytes(model.tensors(), {CLASSES_KEY: _classes_hash(model.classes)})}
     if model.backbone_delta:
         states = model.backbone.state_dict()
         if missing := sorted(model.backbone_delta - states.keys()):
             raise ModelError(f"backbone_delta names {missing[0]!r}, which {model.backbone.name} does not have")
         contents[BACKBONE_FILE] = _to_bytes({name: states[name] for name in model.backbone_delta})
-    with torch.no_grad():
-        text = model.text_features()
-    constants = {name: value.float() for name, value in text.items()}
     config = SavedConfig(
         classes=model.classes,
-        prompts=model.prompts.config,
-        aggregation=model.aggregation,
-        image_size=model.image_size,
-        spatial_scale=model.spatial_scale,
-        logit_scale=model.logit_scale,
-        logit_bias=model.logit_bias,
+        settings=model.settings(),
         backbone_name=shared_backbone_name(model.backbone.name) if shared else model.backbone.name,
         backbone_fingerprint=model.backbone_fingerprint(),
         finetuned=bool(model.backbone_delta),
         files=_hashes(contents),
         training_record=plain(model.training_record),
+        method=model.method,
     )
-    text_contents = {TEXT_FILE: _to_bytes(constants, {MADE_FROM_KEY: _made_from(config)})}
-    config = replace(config, files=config.files | _hashes(text_contents))
-    contents |= text_contents
+    if isinstance(model, DualCoOpNetwork):
+        with torch.no_grad():
+            text = model.text_features()
+        constants = {name: value.float() for name, value in text.items()}
+        text_contents = {TEXT_FILE: _to_bytes(constants, {MADE_FROM_KEY: _made_from(config)})}
+        config = replace(config, files=config.files | _hashes(text_contents))
+        contents |= text_contents
     contents[CARD_FILE] = model_card(config).encode()
     contents[CONFIG_FILE] = (json.dumps(config.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
     try:
         write_together(folder, contents)
-        if not model.backbone_delta:
-            (folder / BACKBONE_FILE).unlink(missing_ok=True)
+        for name in (BACKBONE_FILE, TEXT_FILE):
+            if name not in contents:
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise ModelError(f"{folder}: the model cannot be saved here ({error.strerror or error})") from error
 
 
 def load_model(
     folder: Path,
+    kind: type[Model],
     classes: Sequence[str] | None = None,
     *,
-    aggregation: str | None = None,
-    image_size: int | None = None,
     device: str | torch.device = "auto",
     backbone: Backbone | None = None,
-) -> "DualCoOp":
+    **instead: Any,
+) -> Model:
     """Read a model that `save_model` wrote.
 
     Args:
         folder: where it is.
+        kind: class of the model; its method must be the saved one's.
         classes: None, or the names that the caller relies on, which must be the model's own in its order.
-        aggregation: instead of the saved one.
-        image_size: instead of the saved one.
         device: see `place_backbone`.
         backbone: instead of loading the saved name; it must be the very same. If tensors of it were
             fine-tuned with the model, a copy is taken and the caller's stays as it is.
+        instead: settings instead of the saved ones, see `RegionClassifier.from_settings`.
 
     Raises:
-        ModelError: when a file is missing or damaged, or belongs to another backbone or other classes.
+        ModelError: when a file is missing or damaged, or belongs to another method, backbone or other classes.
     """
-    from dualcoop.methods.dualcoop import DualCoOp
-
     config = read_config(folder)
+    if config.method != kind.method:
+        raise ModelError(
+            f"{folder}: a model of the method {config.method!r} was saved here, and {kind.__name__} is for "
+            f"{kind.method!r}; open it with dualcoop.methods.load_method, which takes any"
+        )
     if classes is not None and tuple(classes) != config.classes:
         raise ModelError(_other_classes(folder, config.classes, classes))
     tensors, metadata = _read_tensors(folder, TENSORS_FILE, config)
@@ -129,59 +128,43 @@ def load_model(
             own_backbone = copy.deepcopy(own_backbone)
         states = own_backbone.state_dict()
         _copy_tensors(folder / BACKBONE_FILE, changed, {name: states[name] for name in changed if name in states})
-    # A scale that follows the image size follows it here too; one of the user's own stays.
-    own_scale = math.isclose(config.spatial_scale, own_backbone.spatial_scale_at(config.image_size))
     try:
-        model = DualCoOp(
-            own_backbone,
-            config.classes,
-            config.prompts,
-            aggregation=config.aggregation if aggregation is None else aggregation,
-            image_size=config.image_size if image_size is None else image_size,
-            spatial_scale=None if own_scale else config.spatial_scale,
-            logit_scale=config.logit_scale,
-            logit_bias=config.logit_bias,
-        )
+        model = kind.from_settings(own_backbone, config.classes, config.settings, **instead)
     except (ConfigError, BackboneError) as error:
         raise ModelError(f"{folder}: the saved model cannot be built: {error}") from error
-    _copy_tensors(folder / TENSORS_FILE, tensors, _own_tensors(model))
+    _copy_tensors(folder / TENSORS_FILE, tensors, model.tensors())
     model.mark_finetuned(changed, config.backbone_fingerprint)
     model.training_record = config.training_record
-    if TEXT_FILE in config.files:
+    if isinstance(model, DualCoOpNetwork) and TEXT_FILE in config.files:
         _take_text_features(folder, config, model)
     return model
 
 
-def _take_text_features(folder: Path, config: SavedConfig, model: "DualCoOp") -> None:
+def _take_text_features(folder: Path, config: SavedConfig, model: DualCoOpNetwork) -> None:
     """Give the model the saved text features, unless its prompts were changed in config.json since."""
     constants, metadata = _read_tensors(folder, TEXT_FILE, config)
     if metadata.get(MADE_FROM_KEY) != _made_from(config):
         return
-    names, shape = config.prompts.names, (len(model.classes), model.backbone.embed_dim)
+    prompts = model.prompts.config
+    names, shape = prompts.names, (len(model.classes), model.backbone.embed_dim)
     found = {name: tuple(value.shape) for name, value in constants.items()}
     if found != dict.fromkeys(names, shape):
         raise ModelError(
             f"{folder / TEXT_FILE}: holds {found}, this model needs {shape} of {' and '.join(names)}; "
             "save the model again"
         )
-    model.keep_text_features(TextFeatures({name: constants[name] for name in names}, config.prompts.leading))
+    model.keep_text_features(TextFeatures({name: constants[name] for name in names}, prompts.leading))
 
 
 def _made_from(config: SavedConfig) -> str:
     """SHA-256 over all that decides text features: names, prompts, and backbone with their tensors."""
     tensors = [config.files.get(name) for name in (TENSORS_FILE, BACKBONE_FILE)]
-    parts = [list(config.classes), config.prompts.to_dict(), config.backbone_fingerprint, tensors]
+    parts = [list(config.classes), config.settings["prompts"], config.backbone_fingerprint, tensors]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-
-
-def _own_tensors(model: DualCoOpNetwork) -> dict[str, Tensor]:
-    """What a model has beyond its backbone: contexts, thresholds and class biases."""
-    contexts = {f"prompts.{name}": tensor for name, tensor in model.prompts.state_dict().items()}
-    return {**contexts, "thresholds": model.thresholds, "class_bias": model.class_bias}
 
 
 def _classes_hash(classes: Sequence[str]) -> str:

@@ -4,14 +4,11 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dualcoop.errors import ConfigError, ModelError
+from dualcoop.network import RegionClassifier
 from dualcoop.saving.config import CONFIG_FILE, is_saved_model
 from dualcoop.saving.folder import BACKBONE_FILE, CARD_FILE, TENSORS_FILE, TEXT_FILE, save_model
-
-if TYPE_CHECKING:
-    from dualcoop.methods.dualcoop import DualCoOp
 
 HUB_PREFIX = "hf-hub:"
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -46,7 +43,7 @@ def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = N
     return _download(repository, FILES, revision, token)
 
 
-def push_model(model: "DualCoOp", repo_id: str, *, private: bool, token: str | None, commit_message: str) -> str:
+def push_model(model: RegionClassifier, repo_id: str, *, private: bool, token: str | None, commit_message: str) -> str:
     """Save a model into a hub repository, made if need be, and return the repository's address.
 
     Raises:

@@ -6,8 +6,8 @@ from dualcoop.class_names import ClassDifferences
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.errors import ConfigError, DataError, ModelError
+from dualcoop.features.checks import check_labelled, check_shape
 from dualcoop.features.encoding import RegionFeatures
-from dualcoop.features.store import region_shape
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
 
@@ -65,12 +65,7 @@ def check_fit(
         ("features", features, labels, arguments.views),
         *([("valid", *valid, 1)] if valid is not None else []),
     ):
-        if known.shape != (len(part), len(model.classes)):
-            raise ConfigError(
-                f"labels of {name} are {known.shape}, expected {(len(part), len(model.classes))}: a row for each "
-                "image that could be read, features.kept of all, and a column for each class"
-            )
-        _check_shape(model, part, part.images, name, views)
+        check_labelled(model, part, known, name, views)
     _check_labels(model, arguments, labels, None if valid is None else valid[1])
 
 
@@ -139,19 +134,4 @@ def check_features(
         return
     if not views:
         raise ConfigError(f"{name} are given, but this run encodes images anew in every epoch: leave them out")
-    _check_shape(model, features, 0 if data is None else len(data), name, views)
-
-
-def _check_shape(model: DualCoOpNetwork, features: RegionFeatures, images: int, name: str, views: int) -> None:
-    expected = (images, *region_shape(model))
-    found = (features.images, *features.region_shape)
-    if found != expected or features.views < views:
-        raise ConfigError(
-            f"{name} are of {_shape(found, features.views)}, needed are {_shape(expected, views)}: "
-            "encode these images with encode_images_once and this model"
-        )
-
-
-def _shape(shape: tuple[int, ...], views: int) -> str:
-    images, regions, dimensions = shape
-    return f"{images} images in {views} view{'' if views == 1 else 's'}, {regions} regions of {dimensions}"
+    check_shape(model, features, 0 if data is None else len(data), name, views)

@@ -10,10 +10,10 @@ from dualcoop.cache import FeatureCache
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.data.problems import Problem
-from dualcoop.errors import DataError
 from dualcoop.evaluation import EvaluationReport
+from dualcoop.features.checks import check_any_read
 from dualcoop.features.encoding import RegionFeatures, encode_images_once, readable_images
-from dualcoop.features.scoring import judge, region_scores
+from dualcoop.features.scoring import evaluate_images
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments
@@ -128,8 +128,8 @@ class Trainer:
             DataError: with `strict`, for an image that cannot be read; or when none can be read.
         """
         check_classes(self.model, data)
-        features = self._encode(data)
-        return judge(self.model, region_scores(self.model, features), data.labels[features.kept], features)
+        report, _ = evaluate_images(self.model, data, **self._encoding())
+        return report
 
     def _training_source(self) -> tuple[RegionSource, np.ndarray, tuple[Problem, ...]]:
         """Region features and labels (n, M) of the training images that can be read, and the other images."""
@@ -143,7 +143,7 @@ class Trainer:
             data, problems = data.subset(features.kept), features.problems
         else:
             kept, problems = readable_images(data, self.model.image_size, strict=arguments.strict)
-            _check_any_read(kept, data, problems)
+            check_any_read(kept, data, problems)
             data = data.subset(kept)
             source = EncodedAnew(
                 self.model,
@@ -171,24 +171,20 @@ class Trainer:
         return Validation(self.model, self.arguments, features, labels, again), features.problems
 
     def _encode(self, data: LabelledImages, views: int = 1) -> RegionFeatures:
-        features = encode_images_once(
-            self.model,
-            data,
-            views=views,
-            augmentation=self.arguments.augmentation if views > 1 else "none",
-            seed=self.arguments.seed,
-            strict=self.arguments.strict,
-            precision=self.arguments.precision,
-            stored=self.arguments.feature_precision,
-            cache=self._cache,
-            folder=self.arguments.output_dir,
-            progress=Callbacks(self.callbacks).encoding,
-        )
-        _check_any_read(features.kept, data, features.problems)
+        features = encode_images_once(self.model, data, **self._encoding(views))
+        check_any_read(features.kept, data, features.problems)
         return features
 
-
-def _check_any_read(kept: np.ndarray, data: LabelledImages, problems: tuple[Problem, ...]) -> None:
-    if not len(kept):
-        first = f", such as {problems[0]}" if problems else ""
-        raise DataError(f"none of the {len(data)} images can be read{first}")
+    def _encoding(self, views: int = 1) -> dict[str, Any]:
+        """Options of `encode_images_once`."""
+        return {
+            "views": views,
+            "augmentation": self.arguments.augmentation if views > 1 else "none",
+            "seed": self.arguments.seed,
+            "strict": self.arguments.strict,
+            "precision": self.arguments.precision,
+            "stored": self.arguments.feature_precision,
+            "cache": self._cache,
+            "folder": self.arguments.output_dir,
+            "progress": Callbacks(self.callbacks).encoding,
+        }

@@ -9,7 +9,7 @@ import torch
 from dualcoop.errors import DataError
 from dualcoop.evaluation import EvaluationReport, class_thresholds, mean_average_precision
 from dualcoop.features.encoding import RegionFeatures
-from dualcoop.features.scoring import judge, region_logits, region_scores
+from dualcoop.features.scoring import evaluate_scores, region_logits, region_scores
 from dualcoop.functional import probabilities
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
@@ -77,4 +77,4 @@ class Validation:
         if fitted:
             self._model.set_thresholds(class_thresholds(scores, self._labels))
         rule = FITTED_RULE if fitted else None
-        return judge(self._model, scores, self._labels, self._features, decision_rule=rule)
+        return evaluate_scores(self._model, scores, self._labels, self._features, decision_rule=rule)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dualcoop.data.labels import DatasetSplits, LabelledImages
     from dualcoop.evaluation import EvaluationReport
-    from dualcoop.methods.dualcoop import DualCoOp
+    from dualcoop.methods.base import Method
 
 
 Split: TypeAlias = Literal["train", "valid", "test", "all"]
@@ -136,7 +136,7 @@ def _joined(parts: list["LabelledImages"]) -> "LabelledImages":
     return LabelledImages(paths, np.concatenate([part.labels for part in parts]), parts[0].classes, parts[0].root)
 
 
-def _open(model: str, part: "LabelledImages", classes: Classes, compute: ComputeOptions) -> "DualCoOp":
+def _open(model: str, part: "LabelledImages", classes: Classes, compute: ComputeOptions) -> "Method":
     """The trained model, or a zero-shot one for the data's classes when a backbone is named."""
     if is_backbone(model):
         say(f"zero-shot: hand-crafted prompts over {model}, nothing is trained")
@@ -146,7 +146,7 @@ def _open(model: str, part: "LabelledImages", classes: Classes, compute: Compute
 
 
 def _matched(
-    network: "DualCoOp", part: "LabelledImages", classes: Classes
+    network: "Method", part: "LabelledImages", classes: Classes
 ) -> tuple["LabelledImages", "NDArray[np.int64]"]:
     """The data with those of the model's classes that it has, in the model's order and spelling, and where they are.
 
@@ -182,22 +182,13 @@ def _matched(
 
 
 def _report(
-    network: "DualCoOp", part: "LabelledImages", columns: "NDArray[np.int64]", encoding: dict[str, Any]
+    network: "Method", part: "LabelledImages", columns: "NDArray[np.int64]", encoding: dict[str, Any]
 ) -> "EvaluationReport":
     """Metrics over the images that can be read; the others are named, or stop the command when strict."""
-    from dualcoop.evaluation import evaluate as measure
-    from dualcoop.features.encoding import encode_images_once
-    from dualcoop.features.scoring import region_scores
+    from dualcoop.features.scoring import evaluate_images
 
     with progress_bar("evaluating", len(part)) as update:
-        features = encode_images_once(network, part, progress=update, **encoding)
-    for problem in features.problems:
+        report, problems = evaluate_images(network, part, columns=columns, progress=update, **encoding)
+    for problem in problems:
         warn(f"left out: {in_words(problem)}")
-    if not len(features):
-        raise DataError("no image could be read.")
-    return measure(
-        region_scores(network, features)[:, columns],
-        part.labels[features.kept],
-        part.classes,
-        threshold=network.thresholds.cpu().numpy()[columns],
-    )
+    return report

@@ -119,18 +119,20 @@ def _describe_model(folder: Path, console: Console) -> None:
     if not folder.is_dir():
         folder = find_model(str(folder))
     config = read_config(folder)
+    settings = dict(config.settings)
+    prompts, image_size = settings.pop("prompts", {}), settings.pop("image_size")
     training = config.training_record.get("training", {})
     _print(
         str(folder),
         {
             "saved by": f"dualcoop {config.dualcoop_version}",
+            "method": config.method,
             "backbone": f"{backbone_title(config.backbone_name)}{', fine-tuned' if config.finetuned else ''}",
             "fingerprint": config.backbone_fingerprint,
             "classes": _some(config.classes),
-            "prompts": _short(config.prompts.to_dict()),
-            "head": f"{config.aggregation}, spatial scale {config.spatial_scale:g}, logit scale "
-            f"{config.logit_scale:g}, logit bias {config.logit_bias:g}",
-            "image size": f"{config.image_size} pixels",
+            "prompts": _short(prompts),
+            "head": _short({name.replace("_", " "): value for name, value in settings.items()}),
+            "image size": f"{image_size} pixels",
             "files": ", ".join(
                 f"{path.name} ({storage(path.stat().st_size)})" for path in sorted(folder.iterdir()) if path.is_file()
             ),
@@ -172,7 +174,8 @@ def _some(classes: Sequence[str]) -> str:
 
 
 def _short(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+    shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in values.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items() if value is not None)
 
 
 def _print(title: str, values: dict[str, str], console: Console) -> None:

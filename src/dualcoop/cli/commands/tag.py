@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dualcoop.export.tagger import OnnxTagger
     from dualcoop.inference.prediction import Prediction
-    from dualcoop.methods.dualcoop import DualCoOp
+    from dualcoop.methods.base import Method
 
 OUTPUT = "Output"
 
@@ -140,7 +140,7 @@ def tag(
 
 def _open(
     model: str | None, labels: list[str] | None, backbone: str | None, compute: TaggingOptions
-) -> tuple["DualCoOp | OnnxTagger", AbstractContextManager[object]]:
+) -> tuple["Method | OnnxTagger", AbstractContextManager[object]]:
     """The model, and the context to compute in; an exported file brings its own."""
     if model is not None and is_exported(model):
         refuse_backbone(model, backbone)

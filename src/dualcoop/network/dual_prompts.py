@@ -1,19 +1,27 @@
-"""The method as a module of tensors: frozen backbone, prompts, and the two logits of every class."""
+"""DualCoOp as a module of tensors: frozen backbone, prompts, and the two logits of every class."""
 
+import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
-from dualcoop.class_names import checked_classes, class_index
-from dualcoop.errors import ConfigError, ModelError
-from dualcoop.functional import AGGREGATIONS, DualLogits, logits_of_prompts
+from dualcoop.class_names import checked_classes, normalise_name
+from dualcoop.errors import ConfigError
+from dualcoop.functional import (
+    AGGREGATIONS,
+    DualLogits,
+    aggregated_similarities,
+    logits_of_prompts,
+    probabilities,
+    region_weights,
+)
 from dualcoop.functional.pieces import aggregated_in_pieces
-from dualcoop.inference.prediction import updated_thresholds
+from dualcoop.network.region_classifier import POOLED, REGIONS, RegionClassifier
+from dualcoop.network.settings import entry, number
 from dualcoop.prompts import (
     KeptText,
     PromptConfig,
@@ -23,32 +31,30 @@ from dualcoop.prompts import (
     TextFeatures,
     build_prompts,
     merged_text_features,
+    prompts_from_dict,
 )
 
-MODEL_AGGREGATIONS = (*AGGREGATIONS, "attention")
-DEFAULT_THRESHOLD = 0.5
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+MODEL_AGGREGATIONS = (*AGGREGATIONS, POOLED)
 
 
-class DualCoOpNetwork(nn.Module):
+class DualCoOpNetwork(RegionClassifier):
     """Multi-label recognition with dual prompts over a frozen backbone (section 3 of the paper).
 
     Attributes:
-        backbone: frozen; image regions and text features come from it.
-        classes: M names, as given.
         prompts: PromptLearner, whose contexts are the only learnable parameters, or TemplatePrompts.
-        thresholds: (M,), float32 buffer; a label is present where its probability exceeds its threshold.
         class_bias: (M,), float32 buffer, added to the logit bias: what is known of each class's frequency. Zeros
             unless the trainer set it from the numbers of known labels.
         aggregation: "softmax" (Eq. 5 and 6), "average", "maximum" (Fig. 3), or "attention", the backbone's
             own pooling to one vector (Table 6).
-        image_size: side of the square input, pixels.
         spatial_scale, logit_scale, logit_bias: of the head, the backbone's own unless given.
-        backbone_delta: names of backbone tensors that are fine-tuned and have to be saved with the model.
-        training_record: what is known of the training, JSON values; its entries "training" and "metrics" go
-            into the saved configuration and the model card.
+
+    The others are those of every `RegionClassifier`.
     """
 
-    thresholds: Tensor
+    method = "dualcoop"
     class_bias: Tensor
 
     def __init__(
@@ -76,13 +82,9 @@ class DualCoOpNetwork(nn.Module):
             ConfigError: for empty or repeated class names, an unknown aggregation, or too long prompts.
             BackboneError: for an image size that the backbone cannot take.
         """
-        super().__init__()
+        super().__init__(backbone, classes, image_size=image_size)
         if aggregation not in MODEL_AGGREGATIONS:
             raise ConfigError(f"aggregation is {aggregation!r}, expected one of {', '.join(MODEL_AGGREGATIONS)}")
-        self.classes = checked_classes(classes)
-        self.backbone = backbone
-        self.image_size = backbone.image_size if image_size is None else image_size
-        backbone.grid_size(self.image_size)
         self.aggregation = aggregation
         own_scale = backbone.spatial_scale_at(self.image_size)
         self.spatial_scale = own_scale if spatial_scale is None else float(spatial_scale)
@@ -92,23 +94,50 @@ class DualCoOpNetwork(nn.Module):
             self.prompts = prompts
         else:
             self.prompts = build_prompts(backbone, self.classes, prompts or PromptConfig())
-        self.register_buffer("thresholds", torch.full((len(self.classes),), DEFAULT_THRESHOLD))
         self.register_buffer("class_bias", torch.zeros(len(self.classes)))
-        self.backbone_delta: set[str] = set()
-        self.training_record: dict[str, Any] = {}
-        self._frozen_fingerprint: str | None = None
         self._kept_text: KeptText | None = None
-        self.to(next(backbone.parameters(), self.thresholds).device)
+        self.to(self.device)
 
     @property
-    def device(self) -> torch.device:
-        """Where the model computes."""
-        return self.thresholds.device
+    def pooling(self) -> str:
+        """How the backbone encodes images for this model, "regions" or "attention", its own pooling to one vector."""
+        return POOLED if self.aggregation == POOLED else REGIONS
 
-    @property
-    def num_learnable_parameters(self) -> int:
-        """Numbers that an optimizer would change."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+    def settings(self) -> dict[str, Any]:
+        """Prompts and head, JSON values by name."""
+        return {
+            "prompts": self.prompts.config.to_dict(),
+            "aggregation": self.aggregation,
+            "image_size": self.image_size,
+            "spatial_scale": self.spatial_scale,
+            "logit_scale": self.logit_scale,
+            "logit_bias": self.logit_bias,
+        }
+
+    @classmethod
+    def from_settings(
+        cls, backbone: Backbone, classes: Sequence[str], settings: Mapping[str, Any], **instead: Any
+    ) -> "Self":
+        """A model as `settings` describes it; `aggregation` and `image_size` may be others, see `RegionClassifier`."""
+        wanted = {**settings, **{name: value for name, value in instead.items() if value is not None}}
+        spatial_scale = number(settings, "spatial_scale")
+        # A scale that follows the image size follows it here too; one of the user's own stays.
+        follows = math.isclose(spatial_scale, backbone.spatial_scale_at(entry(settings, "image_size", int)))
+        return cls(
+            backbone,
+            classes,
+            prompts_from_dict(entry(settings, "prompts", dict)),
+            aggregation=entry(wanted, "aggregation", str),
+            image_size=entry(wanted, "image_size", int),
+            spatial_scale=None if follows else spatial_scale,
+            logit_scale=number(settings, "logit_scale"),
+            logit_bias=number(settings, "logit_bias"),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Contexts, thresholds and class biases by name."""
+        contexts = {f"prompts.{name}": tensor for name, tensor in self.prompts.state_dict().items()}
+        return {**contexts, **super().tensors(), "class_bias": self.class_bias}
 
     def text_features(self, class_subset: Tensor | None = None) -> TextFeatures:
         """Features of the prompts in use, each (M, D) or, with a subset, (K, D).
@@ -159,18 +188,6 @@ class DualCoOpNetwork(nn.Module):
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return self.prompts.text_features(self.backbone, class_subset)
 
-    def _learns_backbone(self) -> bool:
-        return any(parameter.requires_grad for parameter in self.backbone.parameters())
-
-    def encode_pixels(self, images: Tensor) -> Tensor:
-        """Region features (B, R, D) of preprocessed images (B, 3, S, S), L2-normalised, differentiable.
-
-        The global region comes first; under "attention" it is the only one (R = 1) pooled by the backbone.
-        """
-        if self.aggregation == "attention":
-            return self.backbone.encode_pooled(images)[:, None]
-        return self.backbone.encode_regions(images)
-
     def logits_from_regions(
         self,
         regions: Tensor,
@@ -191,11 +208,7 @@ class DualCoOpNetwork(nn.Module):
         Raises:
             ModelError: for regions of another shape.
         """
-        if regions.dim() != 3 or regions.shape[2] != self.backbone.embed_dim:
-            raise ModelError(
-                f"regions are {tuple(regions.shape)}, expected (B, R, {self.backbone.embed_dim}) as "
-                f"encode_images returns them for {self.backbone.name}"
-            )
+        self.check_regions(regions)
         if text is None:
             text = self.text_features(class_subset)
         class_bias = self.class_bias if class_subset is None else self.class_bias[class_subset]
@@ -205,7 +218,7 @@ class DualCoOpNetwork(nn.Module):
             spatial_scale=self.spatial_scale,
             logit_scale=self.logit_scale,
             logit_bias=self.logit_bias + class_bias,
-            aggregation="average" if self.aggregation == "attention" else self.aggregation,
+            aggregation="average" if self.pooling == POOLED else self.aggregation,
             aggregate=aggregate,
         )
 
@@ -213,68 +226,64 @@ class DualCoOpNetwork(nn.Module):
         """Positive and negative logits, each (B, M), of preprocessed images (B, 3, S, S)."""
         return self.logits_from_regions(self.encode_pixels(images))
 
-    def class_index(self, label: str) -> int:
-        """Position of a class; underscores and white space do not matter.
+    def scores(self, regions: Tensor) -> Tensor:
+        """Probability of every class (Eq. 3), (B, M), of regions (B, R, D); errors as `logits_from_regions`."""
+        return probabilities(self.logits_from_regions(regions))
+
+    def ready(self, *, traceable: bool = False) -> Callable[[Tensor], Tensor]:
+        """`scores` of the model as it is now, with the text features computed once; see `RegionClassifier`."""
+        with torch.no_grad():
+            text = self.text_features()
+        aggregate = aggregated_similarities if traceable else aggregated_in_pieces
+        return lambda regions: probabilities(self.logits_from_regions(regions, text=text, aggregate=aggregate))
+
+    def region_weights(self, regions: Tensor, class_indices: Tensor) -> Tensor:
+        """Weights of regions (B, R, D) in the scores of classes (K,), (B, R, K), summing to 1 over R (Eq. 5).
+
+        The softmax over regions of the leading prompt's similarities (the positive one's, if it is in use), whatever
+        `aggregation` is.
+        """
+        text = self.text_features(class_indices)
+        return region_weights(regions @ text[text.leading].T, spatial_scale=self.spatial_scale)
+
+    def with_classes(self, classes: Sequence[str]) -> "Self":
+        """A model for other names over the same backbone object, without training.
+
+        Shared contexts are copied and stand before any name; templates do too. Class-specific contexts go
+        only to names that this model knows, in any order or selection. Thresholds and class biases carry
+        over by name; a new name gets their medians. Text features that this model has are taken over, so that the
+        text tower runs for new names alone.
 
         Raises:
-            ModelError: for a label that is no class of this model, with the nearest names.
+            ModelError: when the prompts are class-specific and a name is new.
+            ConfigError: for empty or repeated names, or names that do not fit.
         """
-        return class_index(self.classes, label)
-
-    def set_thresholds(self, thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float]) -> None:
-        """Set the probabilities above which classes count as present.
-
-        Args:
-            thresholds: one for all classes, one for each (M,), or a mapping that sets the named classes only.
-
-        Raises:
-            ConfigError: for a wrong number of them, or values that are not finite.
-            ModelError: for a name that is no class of this model.
-        """
-        values = updated_thresholds(self.classes, self.thresholds.cpu().numpy(), thresholds)
-        self.thresholds.copy_(torch.from_numpy(values))
+        names = checked_classes(classes)
+        prompts = self.prompts.for_classes(self.backbone, self.classes, names)
+        model = type(self)(
+            self.backbone,
+            names,
+            prompts,
+            aggregation=self.aggregation,
+            image_size=self.image_size,
+            spatial_scale=self.spatial_scale,
+            logit_scale=self.logit_scale,
+            logit_bias=self.logit_bias,
+        )
+        position = {normalise_name(name): index for index, name in enumerate(self.classes)}
+        rows = [position.get(normalise_name(name)) for name in names]
+        for mine, other in ((self.thresholds, model.thresholds), (self.class_bias, model.class_bias)):
+            median = float(mine.quantile(0.5))
+            other.copy_(torch.tensor([median if row is None else float(mine[row]) for row in rows]))
+        known = self.kept_text_features()
+        if known is not None:
+            model.carry_text_features(known, rows)
+        model.mark_finetuned(self.backbone_delta, self._frozen_fingerprint)
+        model.training_record = copy.deepcopy(self.training_record)
+        return model
 
     def unfreeze_backbone(self, patterns: str | Iterable[str]) -> list[nn.Parameter]:
-        """Make backbone parameters learnable (appendix B, Table 6); from then on saved with the model.
-
-        Args:
-            patterns: names of backbone parameters, with shell wildcards, such as "image.visual.attnpool.*".
-
-        Returns:
-            The parameters, for an optimizer.
-
-        Raises:
-            ConfigError: for a pattern that matches no parameter.
-        """
-        self.backbone_fingerprint()
-        named = dict(self.backbone.named_parameters())
-        chosen: dict[str, nn.Parameter] = {}
-        for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            matches = {name: named[name] for name in named if fnmatchcase(name, pattern)}
-            if not matches:
-                raise ConfigError(
-                    f"no parameter of {self.backbone.name} matches {pattern!r}; they are named like "
-                    f"{', '.join(list(named)[:3])}"
-                )
-            chosen |= matches
-        for parameter in chosen.values():
-            parameter.requires_grad_(True)
-        self.backbone_delta |= set(chosen)
+        """Make backbone parameters learnable, see `RegionClassifier`; text features are computed anew from now on."""
+        chosen = super().unfreeze_backbone(patterns)
         self._kept_text = None
-        return list(chosen.values())
-
-    def mark_finetuned(self, names: Iterable[str], fingerprint: str | None) -> None:
-        """Note which tensors of the backbone differ from those it had under this fingerprint."""
-        self.backbone_delta = set(names)
-        self._frozen_fingerprint = fingerprint
-
-    def backbone_fingerprint(self) -> str:
-        """Fingerprint of the backbone as it was before any fine-tuning."""
-        if self._frozen_fingerprint is None:
-            if self.backbone_delta:
-                raise ModelError(
-                    "backbone_delta names fine-tuned tensors, but the backbone was not fingerprinted before; "
-                    "make parameters learnable with unfreeze_backbone"
-                )
-            self._frozen_fingerprint = self.backbone.fingerprint()
-        return self._frozen_fingerprint
+        return chosen
