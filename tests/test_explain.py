@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.explain import draw_heat_maps, heat_maps, overlay, save_heat_maps, upsampled
 from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.methods.linear import Linear
 from tiny import TinyBackbone, tiny_image
+from tolerances import rounding
 
 CLASSES = ("dog", "traffic_light", "kite")
 
@@ -27,7 +30,27 @@ def test_maps_carry_the_models_scores_decisions_and_weights(model, image):
     for each in maps:
         assert each.score == pytest.approx(prediction.scores[each.label])
         assert each.present is prediction.decisions[each.label]
-        np.testing.assert_array_equal(each.weights, model.explain(image, each.label))
+        # A softmax over 16 regions of a cosine of 16 numbers, times 20.
+        bound = 20 * rounding(torch.float32, terms=16)
+        np.testing.assert_allclose(each.weights, model.explain(image, each.label), rtol=bound)
+
+
+@pytest.mark.parametrize(("aggregation", "encoded"), [("softmax", ["regions"]), ("attention", ["regions", "pooled"])])
+def test_the_image_is_encoded_once_for_all_labels(image, monkeypatch, aggregation, encoded):
+    model = DualCoOp(TinyBackbone(), CLASSES, aggregation=aggregation)
+    calls = []
+    for name in ("regions", "pooled"):
+        encode = getattr(model.backbone, f"encode_{name}")
+        listened = lambda *inputs, name=name, encode=encode: calls.append(name) or encode(*inputs)  # noqa: E731
+        monkeypatch.setattr(model.backbone, f"encode_{name}", listened)
+    scores = [each.score for each in heat_maps(model, image, CLASSES)]
+    assert calls == encoded
+    assert scores == pytest.approx(list(model.predict(image).scores.values()), abs=1e-5)
+
+
+def test_a_method_that_weighs_no_regions_is_refused(image):
+    with pytest.raises(ModelError, match="'linear' weighs no regions"):
+        heat_maps(Linear(TinyBackbone(), CLASSES), image, ["dog"])
 
 
 def test_a_label_is_explained_once(model, image):

@@ -1,5 +1,9 @@
 """Logits and reports from features at hand."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -72,3 +76,19 @@ def test_scoring_needs_no_gradients(model, valid_data):
     logits = region_logits(model, encode_images_once(model, valid_data))
     assert logits.negative.grad_fn is None
     assert torch.isfinite(logits.negative).all()
+
+
+def test_measuring_a_model_imports_nothing_of_training():
+    code = (
+        "import sys, tempfile; from pathlib import Path; from coloured import make_model, write_images\n"
+        "from dualcoop.features.scoring import evaluate_images; from dualcoop.methods import load_method\n"
+        "from tiny import TinyBackbone\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    data = write_images(Path(folder) / 'images', 3, seed=1); make_model().save_pretrained(folder)\n"
+        "    evaluate_images(load_method(folder, backbone=TinyBackbone()), data)\n"
+        "print([name for name in sys.modules if name.startswith('dualcoop.training')])"
+    )
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.strip() == "[]"

@@ -4,15 +4,12 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from dualcoop.baselines import LinearProbe
 from dualcoop.data.labels import LabelledImages
-from dualcoop.data.masks import LabelMask, partial_label_mask
+from dualcoop.data.masks import partial_label_mask
 from dualcoop.data.splits import hold_out_images
 from dualcoop.demo.content import demo_data
 from dualcoop.demo.outcome import (
@@ -26,11 +23,13 @@ from dualcoop.demo.outcome import (
     Outcome,
     Run,
 )
-from dualcoop.evaluation import class_thresholds, decide, evaluate
-from dualcoop.functional import probabilities
-from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.evaluation import decide
+from dualcoop.features.scoring import evaluate_scores, region_scores
+from dualcoop.methods import Method, method_class
 from dualcoop.prompts import PromptConfig
-from dualcoop.training import Callback, RegionFeatures, Trainer, TrainingArguments, encode_images_once
+from dualcoop.training import Callback, RegionFeatures, TrainingArguments, encode_images_once
+
+DECISIONS = "per-class thresholds chosen on the validation images"
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,9 @@ class _Part:
 
     data: LabelledImages
     features: RegionFeatures
-    mask: LabelMask | None = None
 
 
-def run_demo(zero_shot: DualCoOp, options: DemoOptions, say: Callable[[str], None], callback: Callback) -> DemoResult:
+def run_demo(zero_shot: Method, options: DemoOptions, say: Callable[[str], None], callback: Callback) -> DemoResult:
     """Run all methods with all seeds.
 
     Args:
@@ -66,19 +64,16 @@ def run_demo(zero_shot: DualCoOp, options: DemoOptions, say: Callable[[str], Non
     arguments = TrainingArguments() if options.epochs is None else TrainingArguments(epochs=options.epochs)
 
     runs: dict[str, list[Run]] = {key: [] for key in TITLES}
-    models: list[DualCoOp] = []
+    shown: Method | None = None
     divided = [_divide(everything, options, seed) for seed in options.seeds]
     for number, (seed, (train, valid)) in enumerate(zip(options.seeds, divided, strict=True), start=1):
         say(f"round {number} of {len(options.seeds)}: {int(train.data.known.sum())} labels to learn from")
-        runs[ZERO_SHOT].append(_judged(partial(_scores, zero_shot), valid, test, 0.0))
-        begin = time.perf_counter()
-        scorer = _fitted_probe(train, valid)
-        runs[LINEAR].append(_judged(scorer, valid, test, time.perf_counter() - begin))
-        for key in (SPECIFIC, SHARED):
-            begin = time.perf_counter()
-            model = _trained(zero_shot, key, train, valid, replace(arguments, seed=seed), callback)
-            models.append(model)
-            runs[key].append(_judged(partial(_scores, model), valid, test, time.perf_counter() - begin))
+        learning = {"arguments": replace(arguments, seed=seed), "callbacks": [callback]}
+        for key, (name, making, fitting) in _methods(seed, learning).items():
+            model = method_class(name)(zero_shot.backbone, zero_shot.classes, image_size=zero_shot.image_size, **making)
+            runs[key].append(_fitted(model, train, valid, test, fitting))
+            shown = model if shown is None and key == SPECIFIC else shown
+    assert shown is not None
     return DemoResult(
         options,
         train_data,
@@ -86,16 +81,24 @@ def run_demo(zero_shot: DualCoOp, options: DemoOptions, say: Callable[[str], Non
         divided[0][1].data,
         test_data,
         {key: Outcome(key, tuple(values)) for key, values in runs.items()},
-        models[0],
+        shown,
         arguments,
         time.perf_counter() - start,
     )
 
 
-Scorer = Callable[[_Part], NDArray[np.float32]]
+def _methods(seed: int, learning: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Of each column the method, options to make it, and options to fit it."""
+    specific, shared = (PromptConfig(class_specific=each, seed=seed) for each in (True, False))
+    return {
+        ZERO_SHOT: ("zero-shot", {}, {}),
+        LINEAR: ("linear", {}, {}),
+        SPECIFIC: ("dualcoop", {"prompts": specific}, learning),
+        SHARED: ("dualcoop", {"prompts": shared}, learning),
+    }
 
 
-def _encoded(model: DualCoOp, data: LabelledImages, callback: Callback) -> RegionFeatures:
+def _encoded(model: Method, data: LabelledImages, callback: Callback) -> RegionFeatures:
     return encode_images_once(model, data, strict=True, progress=callback.encoding)
 
 
@@ -108,65 +111,18 @@ def _divide(everything: _Part, options: DemoOptions, seed: int) -> tuple[_Part, 
     for part in hold_out_images(data, held, seed):
         mask = partial_label_mask(part, options.known_fraction, seed)
         rows = np.array([place[path] for path in part.paths])
-        parts.append(_Part(mask.apply(part), everything.features.subset(rows), mask))
+        parts.append(_Part(mask.apply(part), everything.features.subset(rows)))
     return parts[0], parts[1]
 
 
-def _scores(model: DualCoOp, part: _Part) -> NDArray[np.float32]:
-    with torch.no_grad():
-        regions = part.features.batch(np.arange(len(part.features)))
-        return probabilities(model.logits_from_regions(regions.to(model.device))).float().cpu().numpy()
-
-
-def _fitted_probe(train: _Part, valid: _Part) -> Scorer:
+def _fitted(model: Method, train: _Part, valid: _Part, test: _Part, options: dict[str, Any]) -> Run:
+    """Fit on the training images, with thresholds from the validation images; metrics from the test images."""
+    begin = time.perf_counter()
     with warnings.catch_warnings():
         # With so few labels the best C is sometimes the last of the grid; there is nothing to do about it here.
         warnings.simplefilter("ignore")
-        probe = LinearProbe().fit(
-            train.features.global_regions(),
-            train.data.labels,
-            valid.features.global_regions(),
-            valid.data.labels,
-        )
-    return lambda part: probe.predict_proba(part.features.global_regions())
-
-
-def _trained(
-    zero_shot: DualCoOp,
-    key: str,
-    train: _Part,
-    valid: _Part,
-    arguments: TrainingArguments,
-    callback: Callback,
-) -> DualCoOp:
-    model = DualCoOp(
-        zero_shot.backbone,
-        zero_shot.classes,
-        PromptConfig(class_specific=key == SPECIFIC, seed=arguments.seed),
-        image_size=zero_shot.image_size,
-    )
-    Trainer(
-        model,
-        arguments,
-        train=train.data,
-        valid=valid.data,
-        callbacks=[callback],
-        mask=train.mask,
-        train_features=train.features,
-        valid_features=valid.features,
-    ).train()
-    return model
-
-
-def _judged(scorer: Scorer, valid: _Part, test: _Part, seconds: float) -> Run:
-    """Thresholds from the validation images, metrics from the test images."""
-    scores = scorer(test)
-    thresholds = class_thresholds(scorer(valid), valid.data.labels)
-    report = evaluate(
-        scores,
-        test.data.labels,
-        test.data.classes,
-        threshold=thresholds,
-        decision_rule="per-class thresholds chosen on the validation images",
-    )
-    return Run(scores, decide(scores, thresholds), report, seconds)
+        model.fit(train.features, train.data.labels, (valid.features, valid.data.labels), **options)
+    seconds = time.perf_counter() - begin
+    scores = region_scores(model, test.features)
+    report = evaluate_scores(model, scores, test.data.labels, test.features, decision_rule=DECISIONS)
+    return Run(scores, decide(scores, model.threshold_values()), report, seconds)

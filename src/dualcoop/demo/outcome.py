@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dualcoop.data.labels import LabelledImages
 from dualcoop.evaluation import EvaluationReport
-from dualcoop.methods.dualcoop import DualCoOp
+from dualcoop.methods import Method
 from dualcoop.training import TrainingArguments
 
 ZERO_SHOT, LINEAR, SPECIFIC, SHARED = "zero-shot", "linear", "class-specific", "shared"
@@ -117,7 +117,7 @@ class DemoResult:
     valid: LabelledImages
     test: LabelledImages
     outcomes: dict[str, Outcome]
-    model: DualCoOp
+    model: Method
     arguments: TrainingArguments
     seconds: float
 

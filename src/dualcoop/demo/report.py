@@ -225,7 +225,7 @@ def _how_to_repeat(result: DemoResult, command: str) -> str:
                 f"{len(result.shown)} photographs, {len(result.valid)} more for validation"
             ),
         ],
-        ["prompts", escape(str(result.model.prompts.config.to_dict()))],
+        ["prompts", escape(str(result.model.settings()["prompts"]))],
         [
             "backbone",
             f"{escape(backbone.name)}, fingerprint <code>{fingerprint[:16]}</code>",

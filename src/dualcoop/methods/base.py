@@ -2,7 +2,7 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,7 +25,7 @@ from dualcoop.inference.predictor import Predictor
 from dualcoop.inference.side_by_side import side_by_side, streams
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
 from dualcoop.network import REGIONS, RegionClassifier
-from dualcoop.saving.config import is_saved_model
+from dualcoop.saving.config import is_saved_model, plain
 from dualcoop.saving.folder import load_model, save_model
 from dualcoop.saving.hub import find_model, push_model
 
@@ -250,6 +250,20 @@ class Method(RegionClassifier, Predictor):
         # Autocast is for the encoder: a cosine needs more digits, and the head costs little.
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return score(regions).float().cpu().numpy()
+
+    def _record(
+        self,
+        labels: NDArray[np.int8],
+        valid: Labelled | None,
+        metrics: Mapping[str, Any] | None = None,
+        **training: Any,
+    ) -> None:
+        """Note what was learned from, and what else is to be known of it: JSON values."""
+        parts = {"train": labels} if valid is None else {"train": labels, "valid": valid[1]}
+        data = {
+            name: {"images": len(part), "known_labels": int(np.count_nonzero(part))} for name, part in parts.items()
+        }
+        self.training_record = plain({"training": {**training, "data": data}, "metrics": metrics or {}})
 
     def _fit_thresholds(self, valid: Labelled) -> None:
         """Set per-class thresholds by images on which nothing was learned."""

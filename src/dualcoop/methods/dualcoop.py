@@ -50,9 +50,15 @@ class DualCoOp(DualCoOpNetwork, Method):
             arguments: TrainingArguments() by default.
             callbacks: hear of progress.
         """
+        from dualcoop.training.arguments import TrainingArguments
         from dualcoop.training.fitting import fit_prompts
+        from dualcoop.training.record import LOCAL_OPTIONS
 
-        fit_prompts(self, features, labels, valid, arguments, callbacks)
+        arguments = arguments or TrainingArguments()
+        result = fit_prompts(self, features, labels, valid, arguments, callbacks)
+        options = {name: value for name, value in arguments.to_dict().items() if name not in LOCAL_OPTIONS}
+        metrics = {} if result.validation is None else {"validation": result.validation.to_dict()}
+        self._record(labels, valid, metrics, arguments=options, chosen_epoch=result.epoch, seconds=result.seconds)
         return self
 
     @classmethod

@@ -71,9 +71,7 @@ class Linear(Method):
         self.probe.fit(features.global_regions(), labels, valid[0].global_regions(), valid[1])
         self.coefficients.copy_(torch.from_numpy(self.probe.coef_))
         self.intercepts.copy_(torch.from_numpy(self.probe.intercept_))
-        self.training_record = {
-            "training": {"C": self.probe.C_, "validation mAP by C": dict(self.probe.validation_map_)}
-        }
+        self._record(labels, valid, C=self.probe.C_, validation_map=self.probe.validation_map_)
         if not self.probe.refit:
             self._fit_thresholds(valid)
         return self

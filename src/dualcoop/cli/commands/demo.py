@@ -70,6 +70,8 @@ def demo(
 
 
 def _show(result: "DemoResult", console: Console) -> None:
+    from dualcoop.demo.outcome import ZERO_SHOT
+
     grid = Table(
         title=f"{len(result.test)} photographs never seen before; mAP (classes without positives skipped), %",
         title_justify="left",
@@ -85,7 +87,7 @@ def _show(result: "DemoResult", console: Console) -> None:
             outcome.title,
             f"{outcome.mean():.1f}",
             f"{min(values):.1f} to {max(values):.1f}",
-            duration(seconds) if seconds else "none",
+            "none" if outcome.key == ZERO_SHOT else duration(seconds),
         )
     console.print(grid)
 
