@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from benchmarks.options import Options, Row
 from benchmarks.timing import Candidate, paired
-from dualcoop import DualCoOp, load_dataset
+from dualcoop import load_dataset
 from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.data import open_image
 from dualcoop.evaluation import mean_average_precision
 from dualcoop.export import OnnxTagger
 from dualcoop.export.graph import TaggerGraph
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING, squash
+from dualcoop.methods import Method, method_class
 
 BATCH_SIZE = 16
 ROUNDS = 9
@@ -29,16 +30,16 @@ FLOAT32 = "eager float32"
 Scorer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def measure(options: Options) -> list[Row]:
+def measure(options: Options, method: str = "zero-shot") -> list[Row]:
     """Images per second of `lite` for COCO's 80 classes, and what each way does to scores and mAP.
 
-    Scores are compared on training photographs of coco663, zero-shot. The ranges of the 8-bit file were chosen on these
-    photographs too, so that its figures flatter it a little.
+    Scores of the method, as new, are compared on training photographs of coco663. The ranges of the 8-bit file were
+    chosen on these photographs too, so that its figures flatter it a little.
     """
     data = load_dataset(options.data / "coco663").train
     assert data is not None
     count = QUICK_IMAGES if options.quick else len(data)
-    model = DualCoOp.zero_shot("lite", data.classes, device=options.device)
+    model = method_class(method).from_pretrained("lite", data.classes, device=options.device)
     pixels = _squashed(data.paths[:count], model)
     with tempfile.TemporaryDirectory() as folder:
         scorers = _scorers(model, Path(folder), pixels[:BATCH_SIZE])
@@ -69,7 +70,7 @@ def measure(options: Options) -> list[Row]:
     return rows
 
 
-def _scorers(model: DualCoOp, folder: Path, example: NDArray[np.uint8]) -> dict[str, Scorer]:
+def _scorers(model: Method, folder: Path, example: NDArray[np.uint8]) -> dict[str, Scorer]:
     """From squashed images to probabilities; what is not installed or does not compile here is left out."""
     graph = TaggerGraph(model).eval()
 
@@ -109,7 +110,7 @@ def _works(run: Scorer, example: NDArray[np.uint8]) -> bool:
     return True
 
 
-def _encoder(model: DualCoOp, pixels: NDArray[np.uint8]) -> Candidate:
+def _encoder(model: Method, pixels: NDArray[np.uint8]) -> Candidate:
     """The image tower alone, on tensors that are ready."""
     graph = TaggerGraph(model)
     ready = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(model.device, torch.float32)
@@ -141,7 +142,7 @@ def _in_batches(run: Scorer, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate(scores)
 
 
-def _squashed(paths: Any, model: DualCoOp) -> NDArray[np.uint8]:
+def _squashed(paths: Any, model: Method) -> NDArray[np.uint8]:
     """(n, S, S, 3): the photographs as the model takes them."""
     side = model.image_size
     preprocess = model.backbone.preprocess(side)

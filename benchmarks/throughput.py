@@ -23,14 +23,14 @@ from rich.table import Table
 from torch.nn import functional
 
 from benchmarks.timing import Paired, Stages, paired, sample
-from dualcoop import DualCoOp
 from dualcoop.backbones.lite import load_lite
 from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
 from dualcoop.backbones.towers.two_towers import TwoTowerBackbone
 from dualcoop.data.images import default_workers
 from dualcoop.demo.content import FOLDER
 from dualcoop.inference.images import image_batches
-from dualcoop.methods.dualcoop import DRAFT_OVERSAMPLING
+from dualcoop.inference.squash import DRAFT_OVERSAMPLING
+from dualcoop.methods import METHODS, Method, method_class
 
 LABELS = (20, 1000)
 PRECISIONS = ("float32", "bfloat16")
@@ -58,6 +58,7 @@ BACKBONES: dict[str, tuple[Callable[[], TwoTowerBackbone], int]] = {
 def measure(
     images: Path = FOLDER,
     *,
+    method: str = "zero-shot",
     labels: Sequence[int] = LABELS,
     workers: int | None = None,
     rounds: int = ROUNDS,
@@ -70,6 +71,7 @@ def measure(
 
     Args:
         images: folder of JPEG files, gone through several times where it takes more.
+        method: that tags, as new.
         labels: numbers of labels, M.
         workers: threads that read, None for the default.
         rounds: after one that is not counted.
@@ -82,7 +84,7 @@ def measure(
         for precision in PRECISIONS:
             for count in labels:
                 names = [f"thing {n}" for n in range(count)]
-                model = DualCoOp.zero_shot(name, names, backbone=backbone, image_size=size)
+                model = method_class(method)(backbone, names, image_size=size)
                 with _autocast(precision):
                     done, measured = _measured(model, backbone, found, workers, rounds, seconds)
                 lowest, highest = measured.ratio_range(ENCODER, PIPELINE)
@@ -104,7 +106,7 @@ def measure(
 
 
 def _measured(
-    model: DualCoOp,
+    model: Method,
     backbone: TwoTowerBackbone,
     found: Sequence[Path],
     workers: int | None,
@@ -157,6 +159,7 @@ def main() -> None:
     """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=FOLDER, help="folder of JPEG files")
+    parser.add_argument("--method", choices=METHODS, default="zero-shot")
     parser.add_argument("--labels", type=int, nargs="+", default=LABELS, help="numbers of labels")
     parser.add_argument("--workers", type=int, help=f"threads that read, {default_workers()} here")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -164,6 +167,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = measure(
         options.images,
+        method=options.method,
         labels=options.labels,
         workers=options.workers,
         rounds=options.rounds,

@@ -1,79 +1,65 @@
-"""The methods that are compared, on the same features and masks: each gives scores of the test images."""
+"""The methods that are compared, on the same features and masks: name, and how each is made and fitted."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from dualcoop import DualCoOp, PromptConfig, Trainer, TrainingArguments
+from dualcoop import PromptConfig, TrainingArguments
 from dualcoop.baselines import LinearProbe
-from dualcoop.data.masks import LabelMask
 from dualcoop.features.encoding import RegionFeatures
-from dualcoop.functional import probabilities
-from dualcoop.network import DualCoOpNetwork
+from dualcoop.methods import Method, method_class
 from experiments.photographs import Photographs
 
+ARGUMENTS = TrainingArguments(precision="bfloat16")
 CLASS_SPECIFIC = PromptConfig(class_specific=True)
 CONTEXTS_ALONE = PromptConfig(class_specific=True, residual=False)
 SHARED = PromptConfig(class_specific=False)
-SCORE_BATCH = 64
 
 
-def scores(model: DualCoOpNetwork, features: RegionFeatures) -> np.ndarray:
-    """Probabilities of all images, (N, M)."""
-    parts = []
-    with torch.no_grad():
-        for rows in np.split(np.arange(len(features)), range(SCORE_BATCH, len(features), SCORE_BATCH)):
-            parts.append(probabilities(model.logits_from_regions(features.batch(rows))).numpy())
-    return np.concatenate(parts)
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is made and fitted.
+
+    Attributes:
+        method: its name in the registry.
+        making: options of its constructor.
+        fitting: options of its `fit`.
+        holds_out: a fifth of the training images is held out for choices.
+    """
+
+    method: str
+    making: Mapping[str, Any] = field(default_factory=dict)
+    fitting: Mapping[str, Any] = field(default_factory=dict)
+    holds_out: bool = False
+
+    def make(self, photographs: Photographs, classes: Sequence[str]) -> Method:
+        """The method for these classes, before it has seen a label."""
+        return method_class(self.method)(
+            photographs.backbone, classes, image_size=photographs.image_size, **self.making
+        )
+
+    def fit(
+        self, model: Method, features: RegionFeatures, labels: np.ndarray, held: np.ndarray | None = None
+    ) -> Method:
+        """Fit on all images; those held out (indices among them) are for choices, where the method makes any."""
+        if held is None or not self.holds_out:
+            return model.fit(features, labels, **self.fitting)
+        kept = np.setdiff1d(np.arange(len(labels)), held)
+        valid = features.subset(held), labels[held]
+        return model.fit(features.subset(kept), labels[kept], valid, **self.fitting)
 
 
-def untrained(photographs: Photographs, classes: Sequence[str]) -> DualCoOp:
-    """The backbone with hand-crafted prompts."""
-    backbone = photographs.backbone
-    return DualCoOp.zero_shot(backbone.name, classes, backbone=backbone, image_size=photographs.image_size)
-
-
-def zero_shot(photographs: Photographs) -> np.ndarray:
-    """Hand-crafted prompts, no training."""
-    return scores(untrained(photographs, photographs.train.classes), photographs.test_features)
-
-
-def linear(photographs: Photographs, mask: LabelMask, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """Logistic regression per class on the mean region; C chosen on held-out training images."""
-    labels = mask.apply(photographs.train).labels
-    features = photographs.train_features.global_regions()
-    fit, choose = photographs.validation_rows(seed)
-    probe = LinearProbe(refit=True).fit(features[fit], labels[fit], features[choose], labels[choose])
-    found = {"C": probe.C_, "validation_mAP": {str(c): value for c, value in probe.validation_map_.items()}}
-    return probe.decision_function(photographs.test_features.global_regions()), found
-
-
-def dualcoop(
-    photographs: Photographs,
-    mask: LabelMask,
-    seed: int,
-    prompts: PromptConfig,
-    arguments: TrainingArguments,
-    folder: Path | None,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Prompts trained on all training images with the labels that the mask leaves, last epoch."""
-    data = mask.apply(photographs.train)
-    model = DualCoOp(
-        photographs.backbone,
-        data.classes,
-        replace(prompts, seed=seed),
-        image_size=photographs.image_size,
-    )
-    result = Trainer(
-        model,
-        replace(arguments, seed=seed, output_dir=folder),
-        train=data,
-        mask=mask,
-        source={"data": photographs.name},
-        train_features=photographs.train_features,
-    ).train()
-    return scores(model, photographs.test_features), {"training_seconds": result.seconds}
+def recipes(seed: int) -> dict[str, Recipe]:
+    """All methods with this seed, by the names that the results have."""
+    fitting = {"arguments": replace(ARGUMENTS, seed=seed)}
+    prompts = {"class-specific": CLASS_SPECIFIC, "class-specific-contexts": CONTEXTS_ALONE, "shared": SHARED}
+    return {
+        "zero-shot": Recipe("zero-shot"),
+        "linear": Recipe("linear", {"probe": LinearProbe(refit=True)}, holds_out=True),
+        **{
+            name: Recipe("dualcoop", {"prompts": replace(config, seed=seed)}, fitting)
+            for name, config in prompts.items()
+        },
+    }

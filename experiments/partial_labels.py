@@ -8,23 +8,21 @@ Every run is one line of `results/partial_labels.jsonl`; lines that are there ar
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dualcoop import TrainingArguments
 from dualcoop.data.masks import partial_label_mask
-from dualcoop.evaluation import evaluate
+from dualcoop.features.scoring import evaluate_scores, region_scores
 from dualcoop.training.provenance import versions
-from experiments import methods
+from experiments.methods import recipes
 from experiments.photographs import DEFAULT_ROOT, IMAGE_SIZES, Photographs, console, load_photographs
 
 FRACTIONS = (0.1, 0.5, 1.0)
 SEEDS = (0, 1, 2)
-ARGUMENTS = TrainingArguments(precision="bfloat16")
-METHODS = ("zero-shot", "linear", "class-specific", "class-specific-contexts", "shared")
+METHODS = tuple(recipes(0))
+DETAILS = ("C", "validation_map", "chosen_epoch")
 
 
 def main() -> None:
@@ -73,26 +71,22 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def measure(photographs: Photographs, run: dict[str, Any], output: Path) -> dict[str, Any]:
-    """Scores of one method on the test images, judged once."""
+    """Fit one method, and measure it once on the test images."""
     start = time.perf_counter()
-    details: dict[str, Any] = {}
-    if run["method"] == "zero-shot":
-        scores = methods.zero_shot(photographs)
-    else:
-        mask = partial_label_mask(photographs.train, run["known_fraction"], run["seed"])
-        learn: dict[str, Callable[[], tuple[np.ndarray, dict[str, Any]]]] = {
-            "linear": lambda: methods.linear(photographs, mask, run["seed"]),
-            "class-specific": lambda: prompts(methods.CLASS_SPECIFIC),
-            "class-specific-contexts": lambda: prompts(methods.CONTEXTS_ALONE),
-            "shared": lambda: prompts(methods.SHARED),
-        }
-
-        def prompts(config: methods.PromptConfig) -> tuple[np.ndarray, dict[str, Any]]:
-            folder = output / "runs" / "-".join(str(part) for part in key(run))
-            return methods.dualcoop(photographs, mask, run["seed"], config, ARGUMENTS, folder)
-
-        scores, details = learn[run["method"]]()
-    report = evaluate(scores, photographs.test.labels, photographs.test.classes)
+    train, test = photographs.train, photographs.test
+    # Zero-shot knows no label at all.
+    labels = np.zeros_like(train.labels)
+    if run["known_fraction"]:
+        labels = partial_label_mask(train, run["known_fraction"], run["seed"]).apply(train).labels
+    recipe = recipes(run["seed"])[run["method"]]
+    model = recipe.make(photographs, train.classes)
+    recipe.fit(model, photographs.train_features, labels, photographs.held_out(run["seed"]))
+    training = model.training_record.get("training", {})
+    details = {name: training[name] for name in DETAILS if name in training}
+    details["training_seconds"] = time.perf_counter() - start
+    model.save_pretrained(output / "runs" / "-".join(str(part) for part in key(run)))
+    scores = region_scores(model, photographs.test_features)
+    report = evaluate_scores(model, scores, test.labels, photographs.test_features)
     return {
         "mAP": report["mAP"],
         "metrics": {metric.title: metric.value for metric in report.metrics},

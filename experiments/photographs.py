@@ -37,11 +37,10 @@ class Photographs:
         """Side of the input, pixels."""
         return IMAGE_SIZES[self.name]
 
-    def validation_rows(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the training images to fit on and to choose by; test images have no part in any choice."""
+    def held_out(self, seed: int) -> np.ndarray:
+        """Rows of the training images to choose by; test images have no part in any choice."""
         _, held = hold_out_images(self.train, round(VALID_SHARE * len(self.train)), seed)
-        chosen = np.isin(np.array(self.train.names), np.array(held.names))
-        return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+        return np.flatnonzero(np.isin(np.array(self.train.names), np.array(held.names)))
 
 
 def load_parts(name: str, root: Path) -> tuple[LabelledImages, LabelledImages]:

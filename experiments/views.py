@@ -25,16 +25,16 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import partial_label_mask
 from dualcoop.data.splits import hold_out_images
 from dualcoop.evaluation import mean_average_precision
+from dualcoop.features.scoring import region_scores
 from dualcoop.training import RegionFeatures, encode_images_once
 from dualcoop.training.provenance import machine, versions
-from experiments.methods import CLASS_SPECIFIC, scores
+from experiments.methods import ARGUMENTS, CLASS_SPECIFIC
 from experiments.photographs import DEFAULT_ROOT, IMAGE_SIZES, VALID_SHARE, console, load_parts
 from experiments.tables import views_table
 
 SEEDS = (0, 1, 2)
 FRACTIONS = (1.0,)
 CACHE_GIB = 100.0
-ARGUMENTS = TrainingArguments(precision="bfloat16")
 
 
 class Variant(NamedTuple):
@@ -134,7 +134,7 @@ def measure(backbone: Backbone, images: LabelledImages, run: dict[str, Any], cac
     valid_arguments = replace(arguments, views=1, augmentation="none")
     valid_features, _ = encoded(model, valid, valid_arguments, cache)
     result = Trainer(model, arguments, train=mask.apply(fit), mask=mask, train_features=features).train()
-    found = mean_average_precision(scores(model, valid_features), valid.labels)
+    found = mean_average_precision(region_scores(model, valid_features), valid.labels)
     return {
         "valid_mAP": found,
         **times,

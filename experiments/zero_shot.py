@@ -8,12 +8,10 @@ unseen ones (ZSL) and on all 65 (GZSL), beside the untrained backbone.
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dualcoop import DualCoOp, Trainer, TrainingArguments
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.splits import (
     generalized_test_images,
@@ -23,8 +21,10 @@ from dualcoop.data.splits import (
 )
 from dualcoop.evaluation import evaluate
 from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.scoring import region_scores
+from dualcoop.methods import Method
 from dualcoop.training.provenance import versions
-from experiments.methods import SHARED, scores, untrained
+from experiments.methods import recipes
 from experiments.photographs import DEFAULT_ROOT, Photographs, console, load_photographs
 
 SEEDS = (0, 1, 2)
@@ -44,23 +44,13 @@ def main() -> None:
         "GZSL": generalized_test_images(photographs.test, split),
     }
     rows = []
-    zero_shot = untrained(photographs, split.classes)
+    zero_shot = recipes(0)["zero-shot"].make(photographs, split.classes)
     rows += [_judge(zero_shot, photographs, data, protocol, "zero-shot", 0) for protocol, data in parts.items()]
     for seed in SEEDS:
-        model = DualCoOp(
-            photographs.backbone, split.seen, replace(SHARED, seed=seed), image_size=photographs.image_size
-        )
-        Trainer(
-            model,
-            TrainingArguments(
-                seed=seed,
-                precision="bfloat16",
-                output_dir=options.output / "runs" / f"coco-48-17-{seed}",
-            ),
-            train=train,
-            source={"data": "coco663", "split": split.name},
-            train_features=_rows(photographs.train, photographs.train_features, train),
-        ).train()
+        recipe = recipes(seed)["shared"]
+        features = _rows(photographs.train, photographs.train_features, train)
+        model = recipe.fit(recipe.make(photographs, split.seen), features, train.labels)
+        model.save_pretrained(options.output / "runs" / f"coco-48-17-{seed}")
         rows += [
             _judge(model.with_classes(split.classes), photographs, data, protocol, "shared", seed)
             for protocol, data in parts.items()
@@ -76,10 +66,10 @@ def _rows(whole: LabelledImages, features: RegionFeatures, part: LabelledImages)
 
 
 def _judge(
-    model: DualCoOp, photographs: Photographs, data: LabelledImages, protocol: str, method: str, seed: int
+    model: Method, photographs: Photographs, data: LabelledImages, protocol: str, method: str, seed: int
 ) -> dict[str, object]:
     model = model.with_classes(data.classes)
-    found = scores(model, _rows(photographs.test, photographs.test_features, data))
+    found = region_scores(model, _rows(photographs.test, photographs.test_features, data))
     report = evaluate(found, data.labels, data.classes, top_k=(3,))
     row = {key: report[key] for key in ("P@3", "R@3", "F1@3", "mAP")}
     console.print(f"{protocol} {method} seed {seed}: " + ", ".join(f"{k} {v:.1f}" for k, v in row.items()))
