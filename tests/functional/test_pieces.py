@@ -153,7 +153,7 @@ def test_what_is_kept_is_small_beyond_the_bound(small_pieces: None) -> None:
 def test_pieces_cover_every_image_and_class_once(bounds: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_BYTES", bounds[0])
     covered = torch.zeros(5, 11)
-    for piece in pieces.pieces(5, bounds[1], 11, 8, 2, 4):
+    for piece in pieces.pieces(torch.empty(5, bounds[1], 8), torch.empty(2, 11, 8)):
         covered[piece.images, piece.classes] += 1
     assert bool((covered == 1).all())
 

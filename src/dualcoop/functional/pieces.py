@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dualcoop.functional.aggregation import aggregate_regions, region_weights
+from dualcoop.functional.aggregation import region_weights
 
 PIECE_BYTES = 2**22
 """No temporary is larger, save where one image and one class need more."""
@@ -28,20 +28,17 @@ class Piece(NamedTuple):
     classes: slice
 
 
-def pieces(images: int, regions: int, classes: int, dimension: int, prompts: int, itemsize: int) -> Iterator[Piece]:
+def pieces(regions: Tensor, texts: Tensor) -> Iterator[Piece]:
     """All images times all classes, such that similarities, regions and texts of a piece stay under `PIECE_BYTES` each.
 
     Args:
-        images: B.
-        regions: R.
-        classes: M.
-        dimension: D.
-        prompts: P, for each class.
-        itemsize: bytes of a number.
+        regions: (B, R, D).
+        texts: (P, M, D).
     """
-    numbers = PIECE_BYTES // itemsize
-    class_step = max(1, min(classes, numbers // (prompts * max(regions, dimension))))
-    image_step = max(1, numbers // (regions * max(prompts * class_step, dimension)))
+    (images, count, dimension), (prompts, classes, _) = regions.shape, texts.shape
+    numbers = PIECE_BYTES // _accurate(texts.dtype).itemsize
+    class_step = max(1, min(classes, numbers // (prompts * max(count, dimension))))
+    image_step = max(1, numbers // (count * max(prompts * class_step, dimension)))
     for first_class in range(0, classes, class_step):
         for first_image in range(0, images, image_step):
             yield Piece(
@@ -75,12 +72,11 @@ class _InPieces(torch.autograd.Function):
         keep = wanted and prompts * images * count * classes * texts.element_size() <= KEPT_BYTES
         kept = []
         sums = texts.new_empty(prompts, images, classes, dtype=_accurate(texts.dtype))
-        for piece in _pieces_of(regions, texts):
+        for piece in pieces(regions, texts):
             similarities = _similarities(regions, texts, piece)
             accurate = similarities.to(sums.dtype)
             weights = region_weights(accurate[:, :, 0], spatial_scale=spatial_scale, aggregation=aggregation)
-            for prompt in range(prompts):
-                sums[prompt, piece.images, piece.classes] = aggregate_regions(accurate[:, :, prompt], weights)
+            sums[:, piece.images, piece.classes] = (weights[:, :, None] * accurate).sum(dim=1).transpose(0, 1)
             if keep:
                 kept.append(similarities)
         ctx.save_for_backward(regions, texts, sums, *kept)
@@ -101,22 +97,18 @@ class _InPieces(torch.autograd.Function):
         of_regions = torch.zeros_like(regions, dtype=sums.dtype) if wants_regions else None
         of_texts = torch.zeros_like(texts, dtype=sums.dtype) if wants_texts else None
         with torch.autocast(regions.device.type, enabled=False):
-            for index, piece in enumerate(_pieces_of(regions, texts)):
+            for index, piece in enumerate(pieces(regions, texts)):
                 similarities = kept[index] if kept else _similarities(regions, texts, piece)
                 similarities = similarities.to(sums.dtype)
                 weights = region_weights(
                     similarities[:, :, 0], spatial_scale=ctx.spatial_scale, aggregation=ctx.aggregation
                 )
-                upstream = gradient[:, piece.images, piece.classes]
-                of_similarities = torch.empty_like(similarities)
-                for prompt in range(prompts):
-                    torch.mul(weights, upstream[prompt][:, None], out=of_similarities[:, :, prompt])
+                upstream, means = (
+                    each[:, piece.images, piece.classes].transpose(0, 1)[:, None] for each in (gradient, sums)
+                )
+                of_similarities = weights[:, :, None] * upstream
                 if ctx.aggregation == "softmax":
-                    means = sums[:, piece.images, piece.classes]
-                    through_weights = torch.zeros_like(weights)
-                    for prompt in range(prompts):
-                        centred = similarities[:, :, prompt] - means[prompt][:, None]
-                        through_weights.addcmul_(centred, upstream[prompt][:, None])
+                    through_weights = ((similarities - means) * upstream).sum(dim=2)
                     of_similarities[:, :, 0].addcmul_(through_weights, weights, value=ctx.spatial_scale)
                 flat = of_similarities.to(texts.dtype).flatten(0, 1).flatten(1)
                 if of_texts is not None:
@@ -131,11 +123,6 @@ class _InPieces(torch.autograd.Function):
             None,
             None,
         )
-
-
-def _pieces_of(regions: Tensor, texts: Tensor) -> Iterator[Piece]:
-    prompts, classes, dimension = texts.shape
-    return pieces(len(regions), regions.shape[1], classes, dimension, prompts, _accurate(texts.dtype).itemsize)
 
 
 def _similarities(regions: Tensor, texts: Tensor, piece: Piece) -> Tensor:

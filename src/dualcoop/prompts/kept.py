@@ -1,6 +1,7 @@
 """Text features that are kept as constants, and what makes them stale."""
 
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -56,11 +57,8 @@ def merged_text_features(known: TextFeatures, new: TextFeatures | None, rows: Se
         new: of those names that are not known, in their order; None where all are.
         rows: of each name, its row in `known`; None for a new one.
     """
-    order = []
-    following = len(known[known.leading])
-    for row in rows:
-        order.append(following if row is None else row)
-        following += row is None
+    following = count(len(known[known.leading]))
+    order = [next(following) if row is None else row for row in rows]
     if new is not None:
         known = TextFeatures({name: torch.cat([each, new[name]]) for name, each in known.items()}, known.leading)
     return known.selected(torch.tensor(order, device=known[known.leading].device))

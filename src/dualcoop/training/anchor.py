@@ -52,5 +52,5 @@ class Anchor:
         """Take the start from a checkpoint; ValueError when it is not there."""
         # In their order: what counts them may once have counted prompts that are not in use.
         found = [tensors[key] for key in sorted(tensors) if key.startswith(PREFIX)]
-        for (name, own), value in zip(list(self._start.items()), found, strict=True):
-            self._start[name] = value.to(own.device)
+        pairs = zip(self._start.items(), found, strict=True)
+        self._start = {name: value.to(own.device) for (name, own), value in pairs}
