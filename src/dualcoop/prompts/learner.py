@@ -16,14 +16,7 @@ from dualcoop.prompts.text_features import TextFeatures
 
 
 class Prompt(NamedTuple):
-    """One of the prompts before all class names.
-
-    Attributes:
-        context: (M, N, W) or, shared, (N, W).
-        layout: what stands around it.
-        residual: (M, D), or None.
-        opposite: its text features are minus what the tower says.
-    """
+    """A context, what stands around it, its residual, and whether its text features are minus what the tower says."""
 
     context: nn.Parameter
     layout: PromptLayout
@@ -169,10 +162,9 @@ def initial_context(backbone: Backbone, config: PromptConfig, name: str, classes
     """
     phrase: str | None = getattr(config, f"{name}_init")
     tokens: int | None = getattr(config, f"{name}_tokens")
-    no_words = torch.empty(0, backbone.text_width)
-    words = no_words if phrase is None else phrase_embeddings(backbone, phrase).float().cpu()
+    words = torch.empty(0, backbone.text_width) if phrase is None else phrase_embeddings(backbone, phrase).float().cpu()
     if tokens is None:
-        tokens = DEFAULT_TOKENS if phrase is None else len(words)
+        tokens = len(words) or DEFAULT_TOKENS
     if tokens < len(words):
         raise ConfigError(
             f"{name}_tokens is {tokens}, but the phrase {phrase!r} has {len(words)} tokens for "
@@ -181,6 +173,5 @@ def initial_context(backbone: Backbone, config: PromptConfig, name: str, classes
     shape = (classes, tokens, backbone.text_width) if config.class_specific else (tokens, backbone.text_width)
     generator = torch.Generator().manual_seed(2 * config.seed + config.prompts.index(name))
     context = config.init_std * torch.randn(shape, generator=generator)
-    if len(words):
-        context[..., tokens - len(words) :, :] = words
+    context[..., tokens - len(words) :, :] = words
     return context

@@ -7,20 +7,14 @@ from torch import Tensor
 
 
 class TextFeatures(Mapping[str, Tensor]):
-    """Name of a prompt to its features (M, D), L2-normalised; the leading prompt comes first. It never changes.
-
-    A prompt that is not in use is not in the mapping.
+    """Features (M, D), L2-normalised, of the prompts in use by name, the leading one first; it never changes.
 
     Attributes:
         leading: the prompt whose similarities give the weights over regions (Eq. 5).
     """
 
     def __init__(self, features: Mapping[str, Tensor], leading: str | None = None) -> None:
-        """Take features as they are.
-
-        Args:
-            features: of one prompt at least, in an order that stays but for the leading one.
-            leading: by default "positive" where it is there, otherwise the first.
+        """Take features as they are; by default "positive" leads where it is there, otherwise the first.
 
         Raises:
             ValueError: without features, or when the leading prompt has none.
