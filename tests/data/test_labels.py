@@ -41,7 +41,7 @@ def test_another_value_is_refused_with_its_place(value):
 
 
 def test_a_matrix_of_another_shape_is_refused():
-    with pytest.raises(DataError, match=r"shape \(1, 2\), but there are 2 images and 2 classes"):
+    with pytest.raises(DataError, match=r"shape \(1, 2\), expected \(2, 2\)"):
         LabelledImages.from_arrays(["a.jpg", "b.jpg"], [[1, -1]], ["dog", "cat"])
 
 

@@ -19,7 +19,6 @@ from dualcoop.errors import Option
 if TYPE_CHECKING:
     from dualcoop.data.labels import DatasetSplits
 
-COMMON_CLASSES = 6
 SHOWN_PROBLEMS = 10
 
 
@@ -66,25 +65,12 @@ def show_problems(data: "DatasetSplits") -> None:
 
 def show_summary(data: "DatasetSplits", console: Console) -> None:
     """Parts with their numbers of images and labels, the most frequent classes, and notes."""
-    import numpy as np
-
+    titles, *rows = data.part_rows()
     grid = Table(title=f"{data.source}: {counted(len(data.classes), 'class')}", title_justify="left")
-    for title in ("part", "images", "known labels", "present", "per image", "classes present"):
+    for title in titles:
         grid.add_column(title, justify="left" if title == "part" else "right")
-    for name, part in data.parts():
-        known, present = int(part.known.sum()), int(part.positives.sum())
-        grid.add_row(
-            name,
-            f"{len(part):,}",
-            f"{known:,} ({100 * known / max(part.labels.size, 1):.0f} %)",
-            f"{present:,}",
-            f"{present / max(len(part), 1):.2f}",
-            str(int((part.positives > 0).sum())),
-        )
+    for row in rows:
+        grid.add_row(*row)
     console.print(grid)
-    for name, part in list(data.parts())[:1]:
-        order = np.argsort(-part.positives, kind="stable")[:COMMON_CLASSES]
-        common = ", ".join(f"{data.classes[column]} ({part.positives[column]})" for column in order)
-        console.print(f"most frequent in {name}: {common}", highlight=False, markup=False)
-    for note in data.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
+    for line in (data.frequent_classes(), *(f"note: {note}" for note in data.notes)):
+        console.print(line, highlight=False, markup=False)

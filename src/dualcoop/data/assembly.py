@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dualcoop.counting import Progress, counted
-from dualcoop.data.images import MAX_PIXELS, ImageError, check_file, default_workers, open_image
-from dualcoop.data.labels import SPLIT_NAMES, DatasetSplits, LabelledImages, LabelMatrix
+from dualcoop.data.images import ImageError, check_file, default_workers, open_image
+from dualcoop.data.labels import LabelledImages, LabelMatrix
 from dualcoop.data.problems import Problem, ProblemLog, ProblemsWarning, quoted_list
 from dualcoop.data.splits import hold_out_images
 from dualcoop.errors import AnyOf, ConfigError, DataError, Only, Option, Text
@@ -101,50 +101,10 @@ class ImageFolder:
         return self._listings[folder]
 
 
-def assemble(
-    raw: RawDataset,
-    source: Path,
-    log: ProblemLog,
-    *,
-    classes: Sequence[str] | None = None,
-    valid_fraction: float | None = None,
-    test_fraction: float | None = None,
-    seed: int = 0,
-    check_images: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> DatasetSplits:
-    """Check the image files, hold out what was asked for, and put the parts together.
-
-    Raises:
-        DataError: when no image is left, or at the first problem of a strict log.
-        ConfigError: for fractions that make no sense, or that would replace a part which is there already.
-    """
-    parts: dict[str, LabelledImages] = {}
-    places: dict[Path, str] = {}
-    for raw_part in raw.parts:
-        part, indices = _existing_images(raw_part, raw.classes, places, log)
-        if check_images:
-            part = _decodable_images(part, raw_part, indices, log, max_pixels, workers, progress)
-        parts[raw_part.split] = part
-    if not any(len(part) for part in parts.values()):
-        raise _nothing_left(raw, source, log)
-    if classes is not None and tuple(classes) != raw.classes:
-        parts = {name: part.select_classes(classes) for name, part in parts.items()}
-    parts = _hold_out(parts, valid_fraction, test_fraction, seed)
-    kept = {name: parts[name] for name in SPLIT_NAMES if name in parts and len(parts[name])}
-    _report_classes_without_positives(kept, source, log)
-    if log.problems:
-        _warn_about(log.problems, source)
-    names = raw.classes if classes is None else tuple(classes)
-    return DatasetSplits(names, **kept, problems=log.problems, source=str(source), notes=tuple(raw.notes))
-
-
-def _existing_images(
+def existing_images(
     part: RawPart, classes: tuple[str, ...], places: dict[Path, str], log: ProblemLog
-) -> tuple[LabelledImages, list[int]]:
-    """The images whose files are there, each once, and their positions in the raw part.
+) -> tuple[LabelledImages, list[RawImage]]:
+    """The images whose files are there, each once, also as the part lists them.
 
     `places` says where each file was listed first; it is filled on.
     """
@@ -163,18 +123,21 @@ def _existing_images(
         places[path] = f"in {part.split}" if row is None else f"in {part.split}, row {row}"
         paths.append(path)
         kept.append(index)
-    return LabelledImages(tuple(paths), part.labels[kept], classes, part.folder), kept
+    images = LabelledImages(tuple(paths), part.labels[kept], classes, part.folder)
+    return images, [part.images[index] for index in kept]
 
 
-def _decodable_images(
-    part: LabelledImages,
-    raw: RawPart,
-    indices: list[int],
+def decodable_images(
+    images: LabelledImages,
+    listed: Sequence[RawImage],
+    source: str,
     log: ProblemLog,
     max_pixels: int,
     workers: int | None,
     progress: Progress | None,
 ) -> LabelledImages:
+    """The images that can be decoded; `listed` names them as in their source."""
+
     def decode(path: Path) -> ImageError | None:
         try:
             open_image(path, max_pixels=max_pixels, draft_size=DECODED_SIDE)
@@ -185,24 +148,28 @@ def _decodable_images(
     kept = []
     with ThreadPoolExecutor(workers or default_workers()) as pool:
         try:
-            for index, error in enumerate(pool.map(decode, part.paths)):
+            for index, error in enumerate(pool.map(decode, images.paths)):
                 if error is None:
                     kept.append(index)
                 else:
-                    log.report(raw.source, *raw.images[indices[index]], error.reason, error.remedy)
+                    log.report(source, *listed[index], error.reason, error.remedy)
                 if progress is not None:
-                    progress(index + 1, len(part))
+                    progress(index + 1, len(images))
         except BaseException:
             # A strict log or Ctrl-C must not wait for the rest of many thousand images.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return part.subset(kept)
+    return images.subset(kept)
 
 
-def _hold_out(
-    parts: dict[str, LabelledImages], valid_fraction: float | None, test_fraction: float | None, seed: int
+def with_held_out(
+    parts: dict[str, LabelledImages], wanted: dict[str, float | None], seed: int
 ) -> dict[str, LabelledImages]:
-    wanted = {"test": test_fraction, "valid": valid_fraction}
+    """The parts, with those that are wanted made of a fraction of the training images.
+
+    Raises:
+        ConfigError: for fractions that make no sense, or that would replace a part which is there already.
+    """
     for name, fraction in wanted.items():
         if fraction is None:
             continue
@@ -230,8 +197,8 @@ def _hold_out(
     return {**parts, "train": train}
 
 
-def _report_classes_without_positives(parts: dict[str, LabelledImages], source: Path, log: ProblemLog) -> None:
-    name, part = next(iter(parts.items()))
+def report_classes_without_positives(name: str, part: LabelledImages, source: Path, log: ProblemLog) -> None:
+    """Name the classes that no image of a part shows."""
     empty = [part.classes[column] for column in (part.positives == 0).nonzero()[0]]
     if empty:
         are = "is" if len(empty) == 1 else "are"
@@ -240,7 +207,8 @@ def _report_classes_without_positives(parts: dict[str, LabelledImages], source: 
         log.report(str(source), None, None, reason, AnyOf("Label an image of each", "correct the spelling", without))
 
 
-def _warn_about(problems: list[Problem], source: Path) -> None:
+def warn_about(problems: list[Problem], source: Path) -> None:
+    """Sum up the problems for the caller of the caller."""
     first: list[Text] = []
     for problem in problems[:WARNED_PROBLEMS]:
         first += ["\n  ", problem.message]
@@ -249,10 +217,11 @@ def _warn_about(problems: list[Problem], source: Path) -> None:
         *("; rows and images that cannot be used were left out (", Option("strict", True)),
         *(" stops at the first problem).", *first),
     )
-    warnings.warn(ProblemsWarning(what, where=str(source)), stacklevel=4)
+    warnings.warn(ProblemsWarning(what, where=str(source)), stacklevel=3)
 
 
-def _nothing_left(raw: RawDataset, source: Path, log: ProblemLog) -> DataError:
+def nothing_left(raw: RawDataset, source: Path, log: ProblemLog) -> DataError:
+    """The error for a data set of which no image can be used."""
     what = (f"none of its {sum(len(part.images) for part in raw.parts)} images can be used. ", log.first())
     folder = _better_folder(raw.parts[0].folder, source, log.problems)
     remedy: Text | None = None

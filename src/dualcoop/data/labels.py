@@ -17,6 +17,7 @@ from dualcoop.data.problems import DataWarning, Problem, quoted_list
 from dualcoop.errors import DataError
 
 SPLIT_NAMES = ("train", "valid", "test")
+PART_TITLES = ("part", "images", "known labels", "present", "per image", "classes present")
 SUMMARY_CLASSES = 6
 SUMMARY_PROBLEMS = 3
 
@@ -48,10 +49,8 @@ class LabelledImages:
         object.__setattr__(self, "classes", tuple(self.classes))
         labels = np.asarray(self.labels)
         if labels.shape != (len(self.paths), len(self.classes)):
-            raise DataError(
-                f"the label matrix has the shape {labels.shape}, but there are {len(self.paths)} images and "
-                f"{len(self.classes)} classes. Give one row for each image and one column for each class."
-            )
+            what = f"the label matrix has the shape {labels.shape}, expected ({len(self.paths)}, {len(self.classes)})"
+            raise DataError(what, remedy="give one row for each image and one column for each class")
         self._check_values(labels)
         repeated = sorted({name for name in self.classes if self.classes.count(name) > 1})
         if repeated:
@@ -65,10 +64,8 @@ class LabelledImages:
         wrong = ~np.isin(labels, (-1, 0, 1))
         if wrong.any():
             row, column = (int(index) for index in np.argwhere(wrong)[0])
-            raise DataError(
-                f"the label of {self.paths[row]} (index {row}) for {self.classes[column]!r} is "
-                f"{labels[row, column]}. Use +1 for present, -1 for absent and 0 for unknown."
-            )
+            what = f"the label of {self.paths[row]} (index {row}) for {self.classes[column]!r} is {labels[row, column]}"
+            raise DataError(what, remedy="use +1 for present, -1 for absent and 0 for unknown")
 
     @classmethod
     def from_arrays(
@@ -95,12 +92,9 @@ class LabelledImages:
         if values.dtype == np.bool_:
             values = np.where(values, 1, -1)
         elif values.size and (values == 0).any() and not (values == -1).any():
-            warnings.warn(
-                "the label matrix holds 0 but no -1: a 0 means unknown, so no label is known to be absent. "
-                "Where 0 means absent, give matrix * 2 - 1 or a bool matrix.",
-                DataWarning,
-                stacklevel=2,
-            )
+            what = "the label matrix holds 0 but no -1: a 0 means unknown, so no label is known to be absent"
+            remedy = "where 0 means absent, give matrix * 2 - 1 or a bool matrix"
+            warnings.warn(DataWarning(what, remedy=remedy), stacklevel=2)
         return cls(files, values, tuple(classes), folder)
 
     def __len__(self) -> int:
@@ -109,12 +103,11 @@ class LabelledImages:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Name of every image: its path relative to `root`, with forward slashes."""
-        return tuple(self._name(path) for path in self.paths)
-
-    def _name(self, path: Path) -> str:
-        if self.root is not None and path.is_relative_to(self.root):
-            path = path.relative_to(self.root)
-        return path.as_posix()
+        root = self.root
+        return tuple(
+            (path.relative_to(root) if root is not None and path.is_relative_to(root) else path).as_posix()
+            for path in self.paths
+        )
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -159,10 +152,8 @@ class LabelledImages:
         digest = hashlib.sha256()
         for texts in (self.names, self.classes):
             digest.update(len(texts).to_bytes(8, "little"))
-            for text in texts:
-                encoded = text.encode("utf-8", "surrogateescape")
-                digest.update(len(encoded).to_bytes(8, "little"))
-                digest.update(encoded)
+            for encoded in (text.encode("utf-8", "surrogateescape") for text in texts):
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
         digest.update(np.ascontiguousarray(self.labels).tobytes())
         return digest.hexdigest()
 
@@ -205,36 +196,37 @@ class DatasetSplits:
         Raises:
             DataError: when a name is none of the classes.
         """
-        train, valid, test = (
-            None if part is None else part.select_classes(classes) for part in (self.train, self.valid, self.test)
+        return replace(
+            self, classes=tuple(classes), **{name: part.select_classes(classes) for name, part in self.parts()}
         )
-        return replace(self, classes=tuple(classes), train=train, valid=valid, test=test)
+
+    def part_rows(self) -> list[tuple[str, ...]]:
+        """A table of the parts for people: PART_TITLES, then a row for each part."""
+        rows = [PART_TITLES]
+        for name, part in self.parts():
+            known, present = int(part.known.sum()), int(part.positives.sum())
+            share = f"{known:,} ({100 * known / max(part.labels.size, 1):.0f} %)"
+            each, seen = f"{present / max(len(part), 1):.2f}", f"{(part.positives > 0).sum()}"
+            rows.append((name, f"{len(part):,}", share, f"{present:,}", each, seen))
+        return rows
+
+    def frequent_classes(self) -> str:
+        """The classes with the most images in the first part, for people; empty without a part."""
+        for name, part in self.parts():
+            order = np.argsort(-part.positives, kind="stable")[:SUMMARY_CLASSES]
+            common = ", ".join(f"{self.classes[column]} ({part.positives[column]})" for column in order)
+            more = "" if len(self.classes) <= SUMMARY_CLASSES else f" and {len(self.classes) - SUMMARY_CLASSES} more"
+            return f"most frequent in {name}: {common}{more}"
+        return ""
 
     def __str__(self) -> str:
-        parts = list(self.parts())
-        total = sum(len(part) for _, part in parts)
-        lines = [
-            f"{counted(len(self.classes), 'class')}, {counted(total, 'image')}"
-            + (f" from {self.source}" if self.source else "")
-        ]
-        titles = f"{'images':>9}{'known labels':>22}{'present':>10}{'per image':>11}{'classes present':>17}"
-        lines.append(f"  {'part':<6}{titles}")
-        for name, part in parts:
-            known = int(part.known.sum())
-            share = f"{known:,} ({100 * known / max(part.labels.size, 1):.0f} %)"
-            present = int(part.positives.sum())
-            lines.append(
-                f"  {name:<6}{len(part):>9,}{share:>22}{present:>10,}{present / max(len(part), 1):>11.2f}"
-                f"{int((part.positives > 0).sum()):>17}"
-            )
-        if parts:
-            name, part = parts[0]
-            counts = part.positives
-            order = np.argsort(-counts, kind="stable")[:SUMMARY_CLASSES]
-            common = ", ".join(f"{self.classes[column]} ({counts[column]})" for column in order)
-            more = "" if len(self.classes) <= SUMMARY_CLASSES else f" and {len(self.classes) - SUMMARY_CLASSES} more"
-            lines.append(f"  most frequent in {name}: {common}{more}")
-        lines += [f"  note: {note}" for note in self.notes]
+        total = sum(len(part) for _, part in self.parts())
+        source = f" from {self.source}" if self.source else ""
+        lines = [f"{counted(len(self.classes), 'class')}, {counted(total, 'image')}{source}"]
+        for name, *numbers in self.part_rows():
+            widths = zip(numbers, (9, 22, 10, 11, 17), strict=True)
+            lines.append(f"  {name:<6}" + "".join(f"{text:>{width}}" for text, width in widths))
+        lines += [f"  {line}" for line in (self.frequent_classes(), *(f"note: {note}" for note in self.notes)) if line]
         lines.append(f"  problems: {len(self.problems)}")
         lines += [f"    {problem}" for problem in self.problems[:SUMMARY_PROBLEMS]]
         if len(self.problems) > SUMMARY_PROBLEMS:

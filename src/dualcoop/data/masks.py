@@ -1,6 +1,7 @@
 """Partial-label masks: which (image, class) labels a training run may see."""
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dualcoop.data.labels import LabelledImages
-from dualcoop.errors import ConfigError, DataError
+from dualcoop.errors import ConfigError, DataError, Only
+from dualcoop.files import write_together
 
 FORMAT_VERSION = 1
 
@@ -51,9 +53,10 @@ def partial_label_mask(data: LabelledImages, known_fraction: float, seed: int = 
         DataError: when two images have the same name.
     """
     if not 0 < known_fraction <= 1:
-        raise ConfigError(f"known_fraction is {known_fraction}, expected a number over 0 and at most 1, such as 0.1.")
+        what = f"is {known_fraction}, expected a number over 0 and at most 1, such as 0.1"
+        raise ConfigError(what, option="known_fraction")
     if seed < 0:
-        raise ConfigError(f"seed is {seed}, expected 0 or more.")
+        raise ConfigError(f"is {seed}, expected 0 or more", option="seed")
     keep = label_draws(data.names, data.classes, seed) < known_fraction
     return LabelMask(keep, float(known_fraction), int(seed), data.fingerprint())
 
@@ -81,12 +84,12 @@ class LabelMask:
             DataError: when the mask was drawn for other data.
         """
         if self.keep.shape != data.labels.shape or self.fingerprint != data.fingerprint():
+            images, classes = self.keep.shape
             raise DataError(
-                f"the mask ({self.keep.shape[0]} images x {self.keep.shape[1]} classes, data "
-                f"{self.fingerprint[:12]}) was drawn for other data than these ({len(data)} x "
-                f"{len(data.classes)}, data {data.fingerprint()[:12]}): images, classes, labels and their "
-                "order must be the same. Load the data as they were then, or draw a new mask with "
-                "partial_label_mask."
+                f"the mask ({images} images x {classes} classes, data {self.fingerprint[:12]}) was drawn for other "
+                f"data than these ({len(data)} x {len(data.classes)}, data {data.fingerprint()[:12]}): images, classes, "
+                "labels and their order must be the same",
+                remedy=("load the data as they were then, or draw a new mask", Only("python", " (partial_label_mask)")),
             )
         return data.with_labels(np.where(self.keep, data.labels, np.int8(0)))
 
@@ -97,21 +100,22 @@ class LabelMask:
             Both paths.
         """
         array_file, text_file = _files(path)
-        array_file.parent.mkdir(parents=True, exist_ok=True)
         bits = np.packbits(self.keep)
-        np.savez_compressed(array_file, bits=bits)
+        archive = io.BytesIO()
+        np.savez_compressed(archive, bits=bits)
         description = {
             "format": "dualcoop partial-label mask",
             "version": FORMAT_VERSION,
             "known_fraction": self.known_fraction,
             "seed": self.seed,
-            "images": int(self.keep.shape[0]),
-            "classes": int(self.keep.shape[1]),
+            "images": self.keep.shape[0],
+            "classes": self.keep.shape[1],
             "kept": int(self.keep.sum()),
             "data_fingerprint": self.fingerprint,
             "bits_sha256": hashlib.sha256(bits.tobytes()).hexdigest(),
         }
-        text_file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        text = (json.dumps(description, indent=2) + "\n").encode()
+        write_together(array_file.parent, {array_file.name: archive.getvalue(), text_file.name: text})
         return array_file, text_file
 
     @classmethod
@@ -134,10 +138,8 @@ class LabelMask:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{text_file}: this does not describe a mask ({error!r}). Draw the mask again.") from error
         if version != FORMAT_VERSION:
-            raise DataError(
-                f"{text_file}: the mask has format version {version}, this release reads {FORMAT_VERSION}. "
-                "Update dualcoop, or draw the mask again."
-            )
+            what = f"the mask has format version {version}, this release reads {FORMAT_VERSION}"
+            raise DataError(what, where=str(text_file), remedy="update dualcoop, or draw the mask again")
         try:
             with np.load(array_file, allow_pickle=False) as arrays:
                 bits = arrays["bits"]
@@ -145,16 +147,12 @@ class LabelMask:
         except Exception as error:
             raise DataError(f"{array_file}: the mask cannot be read ({error}). Draw the mask again.") from error
         size = shape[0] * shape[1]
-        if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),) or _sha256(bits) != checksum:
+        fits = bits.dtype == np.uint8 and bits.shape == (-(-size // 8),)
+        if not fits or hashlib.sha256(bits.tobytes()).hexdigest() != checksum:
             raise DataError(f"{array_file}: it does not belong to {text_file}. Copy both files of one mask together.")
         return cls(np.unpackbits(bits, count=size).reshape(shape).astype(np.bool_), fraction, seed, fingerprint)
 
 
-def _sha256(values: npt.NDArray[np.uint8]) -> str:
-    return hashlib.sha256(values.tobytes()).hexdigest()
-
-
 def _files(path: str | Path) -> tuple[Path, Path]:
-    text = str(path)
-    stem = text[: -len(".npz")] if text.endswith(".npz") else text
+    stem = str(path).removesuffix(".npz")
     return Path(stem + ".npz"), Path(stem + ".json")
