@@ -75,16 +75,12 @@ class ImageFolder:
             check_file(path)
             return path
         except ImageError as error:
-            if path.exists():
-                raise
-            missing = error
-        spellings = (name.replace("\\", "/"), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
-        for spelling in spellings:
-            other = self.folder / spelling
-            if other != path and other.is_file():
-                check_file(other)
-                return other
-        raise ImageError(path, missing.reason, self._remedy(name, path)) from missing
+            spellings = (name.replace("\\", "/"), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+            other = next((self.folder / each for each in spellings if (self.folder / each).is_file()), path)
+            if other == path and not path.exists():
+                raise ImageError(path, error.reason, self._remedy(name, path)) from error
+        check_file(other)
+        return other
 
     def _remedy(self, name: str, path: Path) -> Text:
         if "://" in name:

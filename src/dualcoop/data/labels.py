@@ -196,13 +196,12 @@ class DatasetSplits:
         Raises:
             DataError: when a name is none of the classes.
         """
-        return replace(
-            self, classes=tuple(classes), **{name: part.select_classes(classes) for name, part in self.parts()}
-        )
+        chosen: dict[str, Any] = {name: part.select_classes(classes) for name, part in self.parts()}
+        return replace(self, classes=tuple(classes), **chosen)
 
     def part_rows(self) -> list[tuple[str, ...]]:
         """A table of the parts for people: PART_TITLES, then a row for each part."""
-        rows = [PART_TITLES]
+        rows: list[tuple[str, ...]] = [PART_TITLES]
         for name, part in self.parts():
             known, present = int(part.known.sum()), int(part.positives.sum())
             share = f"{known:,} ({100 * known / max(part.labels.size, 1):.0f} %)"

@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dualcoop.counting import Progress
-from dualcoop.data.assembly import (
-    decodable_images,
-    existing_images,
-    nothing_left,
-    report_classes_without_positives,
-    warn_about,
-    with_held_out,
-)
+from dualcoop.data import assembly
 from dualcoop.data.formats.options import Duplicates, Meaning, OtherLabels, Unlisted, Vocabulary
 from dualcoop.data.formats.registry import FORMATS, options_for, recognised
 from dualcoop.data.images import MAX_PIXELS
@@ -108,19 +101,19 @@ def load_dataset(
     parts: dict[str, LabelledImages] = {}
     places: dict[Path, str] = {}
     for each in raw.parts:
-        part, listed = existing_images(each, raw.classes, places, log)
+        part, listed = assembly.existing_images(each, raw.classes, places, log)
         if check_images:
-            part = decodable_images(part, listed, each.source, log, max_pixels, workers, progress)
+            part = assembly.decodable_images(part, listed, each.source, log, max_pixels, workers, progress)
         # Tables are read with these classes; other formats have more.
         parts[each.split] = part if classes == raw.classes else part.select_classes(classes)
     if not any(map(len, parts.values())):
-        raise nothing_left(raw, source, log)
-    parts = with_held_out(parts, {"test": test_fraction, "valid": valid_fraction}, seed)
+        raise assembly.nothing_left(raw, source, log)
+    parts = assembly.with_held_out(parts, {"test": test_fraction, "valid": valid_fraction}, seed)
     kept = {name: parts[name] for name in SPLIT_NAMES if parts.get(name)}
     first = next(iter(kept))
-    report_classes_without_positives(first, kept[first], source, log)
+    assembly.report_classes_without_positives(first, kept[first], source, log)
     if log.problems:
-        warn_about(log.problems, source)
+        assembly.warn_about(log.problems, source)
     return DatasetSplits(classes, **kept, problems=log.problems, source=str(source), notes=tuple(raw.notes))
 
 

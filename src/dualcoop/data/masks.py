@@ -87,8 +87,8 @@ class LabelMask:
             images, classes = self.keep.shape
             raise DataError(
                 f"the mask ({images} images x {classes} classes, data {self.fingerprint[:12]}) was drawn for other "
-                f"data than these ({len(data)} x {len(data.classes)}, data {data.fingerprint()[:12]}): images, classes, "
-                "labels and their order must be the same",
+                f"data than these ({len(data)} x {len(data.classes)}, data {data.fingerprint()[:12]}): images, "
+                "classes, labels and their order must be the same",
                 remedy=("load the data as they were then, or draw a new mask", Only("python", " (partial_label_mask)")),
             )
         return data.with_labels(np.where(self.keep, data.labels, np.int8(0)))

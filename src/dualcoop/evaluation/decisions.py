@@ -92,7 +92,7 @@ def decision_metrics(decisions: ArrayLike, labels: ArrayLike) -> DecisionMetrics
     positives = (label_matrix == 1).sum(axis=0)
     precision, recall = share(hits, decided_known), share(hits, positives)
     f1 = f1_score(precision, recall)
-    class_means = [float(values.mean()) if values.size else 0.0 for values in (precision, recall, f1)]
-    overall = float(share(hits.sum(), decided_known.sum())), float(share(hits.sum(), positives.sum()))
-    f1_of_means, overall_f1 = float(f1_score(*class_means[:2])), float(f1_score(*overall))
-    return DecisionMetrics(precision, recall, f1, *class_means, f1_of_means, *overall, overall_f1)
+    cp, cr, cf1 = (float(values.mean()) if values.size else 0.0 for values in (precision, recall, f1))
+    op, overall_recall = float(share(hits.sum(), decided_known.sum())), float(share(hits.sum(), positives.sum()))
+    of_means, of1 = float(f1_score(cp, cr)), float(f1_score(op, overall_recall))
+    return DecisionMetrics(precision, recall, f1, cp, cr, cf1, of_means, op, overall_recall, of1)

@@ -57,9 +57,8 @@ def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog
     categories = contents[0].categories
     for content in contents[1:]:
         if content.categories != categories:
-            raise DataError(
-                f"{content.path}: its categories are not those of {contents[0].path}. Use files of one data set."
-            )
+            what = f"its categories are not those of {contents[0].path}"
+            raise DataError(what, where=str(content.path), remedy="use files of one data set")
     classes = tuple(name for _, name in categories)
     column = {category: index for index, (category, _) in enumerate(categories)}
     parts = []
@@ -81,13 +80,9 @@ def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog
 
 def _annotation_files(folder: Path) -> dict[tuple[int, str], Path]:
     """Files by (year, part), in the folder or in its subfolder `annotations`."""
-    found: dict[tuple[int, str], Path] = {}
-    for place in (folder, folder / "annotations"):
-        for file in sorted(place.glob("instances_*.json")):
-            match = FILE_NAME.fullmatch(file.name)
-            if match:
-                found[int(match[2]), match[1]] = file
-    return found
+    files = [file for place in (folder, folder / "annotations") for file in sorted(place.glob("instances_*.json"))]
+    matches = [(FILE_NAME.fullmatch(file.name), file) for file in files]
+    return {(int(match[2]), match[1]): file for match, file in matches if match}
 
 
 def _choose_files(folder: Path, year: int | None) -> list[Path]:
@@ -100,10 +95,9 @@ def _choose_files(folder: Path, year: int | None) -> list[Path]:
     # 2014 and 2017 have no public labels for the test images; a file by that name is a set of one's own.
     parts = [part for part in ("train", "test", "val") if (chosen, part) in found]
     if not parts:
-        raise DataError(
-            f"{folder}: there is no annotations/instances_train{chosen or 2014}.json. "
-            + (f"There are annotations of {', '.join(map(str, years))}." if years else "Check the folder.")
-        )
+        what = f"there is no annotations/instances_train{chosen or 2014}.json"
+        there_are = f"there are annotations of {', '.join(map(str, years))}"
+        raise DataError(what, where=str(folder), remedy=there_are if years else "check the folder")
     if {"test", "val"} <= set(parts):
         parts.remove("test")
     assert chosen is not None
@@ -123,9 +117,7 @@ def _read_instances(path: Path) -> _Instances:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: this is no readable JSON ({error}). Download it again.") from error
     if isinstance(content, list):
-        raise DataError(
-            f"{path}: this is a JSON list, not COCO's format. Save a table of records as .jsonl, one a line."
-        )
+        raise DataError(f"{path}: this is a JSON list, not COCO's format. Save records as .jsonl, one a line.")
     missing = [key for key in ("images", "annotations", "categories") if not isinstance(_get(content, key), list)]
     if missing:
         raise DataError(f"{path}: lists are missing: {quoted_list(missing)}. {EXPECTED}")
@@ -182,9 +174,7 @@ def _part(content: _Instances, column: dict[int, int], images: Path | None, path
 def _image_folder(file: Path, part: str, images: Path | None, path: Path, listed: Sequence[RawImage]) -> Path:
     """The first likely folder that has one of the first images."""
     bases = [images] if images is not None else [path if path.is_dir() else file.parent, file.parent.parent]
-    candidates = [place for base in bases for place in (base / part, base / "images" / part, base / "images", base)]
-    candidates = [place for place in dict.fromkeys(candidates) if place.is_dir()]
-    for place in candidates:
-        if any((place / image.name).is_file() for image in listed[:TRIED_NAMES]):
-            return place
-    return candidates[0]
+    places = [place for base in bases for place in (base / part, base / "images" / part, base / "images", base)]
+    places = [place for place in places if place.is_dir()]
+    first = listed[:TRIED_NAMES]
+    return next((place for place in places if any((place / each.name).is_file() for each in first)), places[0])

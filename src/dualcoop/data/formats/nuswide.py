@@ -1,6 +1,7 @@
 """NUS-WIDE: the published text files, or label matrices in .npy files."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +61,8 @@ def load(path: Path, images: Path | None, options: NusWideOptions, log: ProblemL
     for split, word in PARTS.items():
         file = path / "ImageList" / f"{word}Imagelist.txt"
         listed = _listed(_lines(file))
-        blocks = []
-        if tags:
-            blocks.append(_read_tags(path, word, tags, len(listed), options.unlisted))
-        if concepts:
-            blocks.append(_read_concepts(path, word, concepts, len(listed)))
+        blocks = [_read_tags(path, word, tags, len(listed), options.unlisted)] if tags else []
+        blocks += [_read_concepts(path, word, concepts, len(listed))] if concepts else []
         parts.append(RawPart(split, str(file), listed, folder, np.concatenate(blocks, axis=1)))
     notes = ["a tag that was not given counts as absent"] if tags and options.unlisted != "unknown" else []
     return RawDataset((*tags, *concepts), parts, notes)
@@ -97,11 +95,9 @@ def _lines(file: Path) -> list[str]:
 
 def _read_concepts(root: Path, word: str, concepts: Sequence[str], count: int) -> LabelMatrix:
     """Labels of the concepts, int8 (count, concepts), +1 and -1."""
-    labels = np.empty((count, len(concepts)), dtype=np.int8)
-    for column, name in enumerate(concepts):
-        file = _find(root, [f"{folder}/Labels_{name}_{word}.txt" for folder in LABEL_FOLDERS])
-        labels[:, column] = _binary_values(file, count, 1)[:, 0]
-    return np.where(labels > 0, np.int8(1), np.int8(-1))
+    files = (_find(root, [f"{folder}/Labels_{name}_{word}.txt" for folder in LABEL_FOLDERS]) for name in concepts)
+    given = np.concatenate([_binary_values(file, count, 1) for file in files], axis=1)
+    return np.where(given > 0, np.int8(1), np.int8(-1))
 
 
 def _read_tags(root: Path, word: str, tags: Sequence[str], count: int, unlisted: Unlisted) -> LabelMatrix:
@@ -130,23 +126,18 @@ def _binary_values(file: Path, rows: int, columns: int) -> npt.NDArray[np.uint8]
         row = content.count(b"\n", 0, position) + 1
         raise DataError(f"{file}, row {row}: found {chr(others[0])!r}, expected 0 and 1. Extract the file again.")
     if len(digits) != rows * columns:
-        raise DataError(
-            f"{file}: it holds {len(digits)} values, expected {rows} images x {columns} = {rows * columns}. "
-            "Use image lists and labels of the same release."
-        )
+        what = f"it holds {len(digits)} values, expected {rows} images x {columns} = {rows * columns}"
+        raise DataError(what, where=str(file), remedy="use image lists and labels of the same release")
     return (np.frombuffer(digits, dtype=np.uint8) - ord("0")).reshape(rows, columns)
 
 
 def _matrix_files(folder: Path) -> dict[str, tuple[Path, Path]]:
     """(matrix, image names) by the part in their names."""
     found: dict[str, tuple[Path, Path]] = {}
-    for part in NPY_PARTS:
-        for prefix in ("", "formatted_"):
-            matrix = folder / f"{prefix}{part}_labels.npy"
-            names = [folder / f"{prefix}{part}_images{suffix}" for suffix in (".npy", ".txt")]
-            present = next((file for file in names if file.is_file()), None)
-            if matrix.is_file() and present is not None:
-                found.setdefault(part, (matrix, present))
+    for part, prefix, suffix in product(NPY_PARTS, ("", "formatted_"), (".npy", ".txt")):
+        files = folder / f"{prefix}{part}_labels.npy", folder / f"{prefix}{part}_images{suffix}"
+        if all(file.is_file() for file in files):
+            found.setdefault(part, files)
     return found
 
 
@@ -158,21 +149,16 @@ def _load_matrices(
     parts = []
     for part, (matrix_file, names_file) in files.items():
         values = _load_npy(matrix_file)
-        names = (
-            _lines(names_file) if names_file.suffix == ".txt" else [str(name).strip() for name in _load_npy(names_file)]
-        )
+        is_text = names_file.suffix == ".txt"
+        names = _lines(names_file) if is_text else [str(name).strip() for name in _load_npy(names_file)]
         if values.shape != (len(names), len(classes)):
-            raise DataError(
-                f"{matrix_file}: the matrix is {values.shape}, expected ({len(names)}, {len(classes)}): one "
-                f"row for each name in {names_file.name} and one column for each class. Use files that "
-                "belong together."
-            )
+            what = f"the matrix is {values.shape}, expected ({len(names)}, {len(classes)}), from {names_file.name}"
+            raise DataError(f"{what} and the classes", where=str(matrix_file), remedy="use files that belong together")
         wrong = ~np.isin(values, (-1, 0, 1))
         if wrong.any():
             row, column = (int(index) for index in np.argwhere(wrong)[0])
-            raise DataError(
-                f"{matrix_file}, row {row + 1}: {classes[column]!r} is {values[row, column]}. Use 1, 0 and -1."
-            )
+            where = f"{matrix_file}, row {row + 1}"
+            raise DataError(f"{classes[column]!r} is {values[row, column]}", where=where, remedy="use 1, 0 and -1")
         if options.minus_one is None and (values == -1).any():
             row = int((values == -1).any(axis=1).argmax())
             raise options.minus_one_unclear(f"{matrix_file}, row {row + 1}", "the matrix")
@@ -188,7 +174,5 @@ def _load_npy(file: Path) -> npt.NDArray[np.generic]:
     try:
         return np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(
-            f"{file}: it cannot be read without pickle ({error}). Save it as a plain array: "
-            "np.save(name, np.asarray(values)), names as str, labels as int8."
-        ) from error
+        remedy = "save it as a plain array: np.save(name, np.asarray(values)), names as str, labels as int8"
+        raise DataError(f"it cannot be read without pickle ({error})", where=str(file), remedy=remedy) from error

@@ -15,6 +15,11 @@ OtherLabels: TypeAlias = Literal["report", "ignore"]
 Vocabulary: TypeAlias = Literal["concepts", "tags", "all"]
 
 PANEL = "Data"
+IF_UNLISTED_IS_ABSENT = (
+    *("if what is not listed is absent, pass ", Option("unlisted", "absent"), "; to keep this reading without the "),
+    *("warning, pass ", Option("unlisted", "unknown")),
+)
+"""Remedy for labels of which none is known to be absent."""
 
 
 def clean_name(name: str) -> str:

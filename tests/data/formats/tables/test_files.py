@@ -190,7 +190,7 @@ def test_a_data_frame_is_a_table():
 
 
 def test_a_data_frame_without_rows_is_refused():
-    with pytest.raises(DataError, match="the data frame: it has no rows"):
+    with pytest.raises(DataError, match="the data frame: the table is empty, it has no rows"):
         read_frame(pd.DataFrame({"image": []}))
 
 

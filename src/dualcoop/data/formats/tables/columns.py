@@ -18,11 +18,6 @@ IMAGE_COLUMNS = (
 LABEL_COLUMNS = ("labels", "label", "tags")
 ABSENT_COLUMNS = ("absent",)
 SPLIT_COLUMNS = ("split",)
-IF_UNLISTED_IS_ABSENT = (
-    *("if what is not listed is absent, pass ", Option("unlisted", "absent"), "; to keep this reading without the "),
-    *("warning, pass ", Option("unlisted", "unknown")),
-)
-"""Remedy for labels of which none is known to be absent."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 from dualcoop.data.problems import ProblemLog, quoted_list
 from dualcoop.errors import AnyOf, DataError, Option
 
+FRAME = "the data frame"
 SEPARATORS = (",", ";", "\t")
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -55,7 +56,7 @@ def read_table(path: Path, log: ProblemLog, *, encoding: str = "utf-8", key_colu
     if not path.is_file():
         raise DataError(f"{path}: the label table is missing. Check the name.")
     if path.stat().st_size == 0:
-        raise DataError(f"{path}: the table is empty (0 bytes). Give it a header row and one row for each image.")
+        raise _empty(path, "0 bytes")
     if suffix in PARQUET_SUFFIXES:
         return _read_parquet(path)
     text = _read_text(path, encoding)
@@ -71,10 +72,15 @@ def read_frame(frame: Any) -> Table:
         DataError: when the frame has no rows.
     """
     columns = [str(name) for name in frame.columns]
-    _check_columns("the data frame", columns)
+    _check_columns(FRAME, columns)
     if not len(frame):
-        raise DataError("the data frame: it has no rows. Give one row for each image.")
-    return Table("the data frame", columns, enumerate(frame.itertuples(index=False, name=None), start=1))
+        raise _empty(FRAME, "it has no rows")
+    return Table(FRAME, columns, enumerate(frame.itertuples(index=False, name=None), start=1))
+
+
+def _empty(source: str | Path, why: str) -> DataError:
+    remedy = "give it a header row and one row for each image"
+    return DataError(f"the table is empty, {why}", where=str(source), remedy=remedy)
 
 
 def _read_text(path: Path, encoding: str) -> str:
@@ -92,17 +98,13 @@ def _read_text(path: Path, encoding: str) -> str:
         raise DataError(what, option="encoding", remedy="use utf-8, cp1252 or utf-16") from error
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
-        found = content[error.start : error.start + 1].hex()
         raise DataError(
-            f"byte 0x{found} is not valid {encoding}: the file was saved in another encoding",
+            f"byte 0x{content[error.start]:02x} is not valid {encoding}: the file was saved in another encoding",
             where=f"{path}, row {row}",
-            remedy=AnyOf(
-                "save it as UTF-8 (in a spreadsheet: CSV UTF-8)",
-                ("pass its encoding, often ", Option("encoding", "cp1252")),
-            ),
+            remedy=AnyOf("save it as CSV (UTF-8)", ("pass its encoding, often ", Option("encoding", "cp1252"))),
         ) from error
     if not text.strip():
-        raise DataError(f"{path}: the table is empty. Give it a header row and one row for each image.")
+        raise _empty(path, "it is blank")
     if "\0" in text:
         raise DataError(f"{path}: the file holds NUL characters, so it is no text table in {encoding}. {SAVE_AS}.")
     return text
@@ -120,8 +122,7 @@ def _read_separated(path: Path, text: str, log: ProblemLog, key_columns: Sequenc
     _check_columns(str(path), columns)
     first = next(((row, cells) for row, cells in records if any(cell.strip() for cell in cells)), None)
     if first is None:
-        what = f"the table is empty, it has a header (row {header_row}) but no rows"
-        raise DataError(what, where=str(path), remedy="give one row for each image")
+        raise _empty(path, f"it has a header (row {header_row}) but no rows")
 
     def rows() -> Iterator[tuple[int, Sequence[str]]]:
         for row, cells in chain([first], records):
@@ -208,7 +209,7 @@ def _read_parquet(path: Path) -> Table:
         raise DataError(f"{path}: this is no readable Parquet file ({error}). Write it again.") from error
     _check_columns(str(path), columns)
     if count == 0:
-        raise DataError(f"{path}: the table is empty, it has no rows. Give one row for each image.")
+        raise _empty(path, "it has no rows")
 
     def rows() -> Iterator[tuple[int, Sequence[Any]]]:
         row = 0

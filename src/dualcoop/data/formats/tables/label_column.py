@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from dualcoop.counting import counted
-from dualcoop.data.formats.options import TableOptions, clean_name
-from dualcoop.data.formats.tables.columns import (
-    IF_UNLISTED_IS_ABSENT,
-    Columns,
-    ListedRows,
-    TableRow,
-    image_rows,
-    is_blank,
-)
+from dualcoop.data.formats.options import IF_UNLISTED_IS_ABSENT, TableOptions, clean_name
+from dualcoop.data.formats.tables.columns import Columns, ListedRows, TableRow, image_rows, is_blank
 from dualcoop.data.formats.tables.files import Table
 from dualcoop.data.problems import DataWarning, ProblemLog, quoted_list
 from dualcoop.errors import AnyOf, DataError, Option
