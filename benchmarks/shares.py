@@ -14,7 +14,7 @@ from benchmarks.settings import Setting, coco, nuswide, random_labels, random_pi
 from benchmarks.timing import Candidate, Stages, Stopwatch, sample
 from dualcoop import TrainingArguments
 from dualcoop.prompts import PromptLearner
-from dualcoop.training.steps import known_loss
+from dualcoop.training.steps import run_loss
 
 FIGURE = "measured s"
 RATE = "G operations/s"
@@ -82,7 +82,8 @@ class Parts:
 
     def __init__(self, model: TimedModel, arguments: TrainingArguments, batch_size: int) -> None:
         self._model = model
-        self._arguments = arguments
+        self._loss = run_loss(arguments)
+        self._low = arguments.precision == "bfloat16"
         self._source = RandomRows(model, batch_size)
         self._source.start_epoch(0)
         self._labels = torch.from_numpy(random_labels(batch_size, len(model.classes))).to(model.device)
@@ -116,7 +117,7 @@ class Parts:
         watch = Stopwatch(self._model.device)
         with watch("head"):
             logits = self._model.logits_from_regions(self._regions, text=self._features)
-            known_loss(self._arguments, logits, self._labels).backward()
+            self._loss(logits, self._labels).mean().backward()
         for each in self._features.values():
             each.grad = None
         return watch.seconds
@@ -140,10 +141,6 @@ class Parts:
         images, regions, dimensions = self._regions.shape
         head = floor.head_operations(images, regions, len(self._model.classes), dimensions)
         return {"text": text, "head": head}
-
-    @property
-    def _low(self) -> bool:
-        return self._arguments.precision == "bfloat16"
 
 
 def _encoding(model: TimedModel, rounds: int) -> tuple[float, int]:

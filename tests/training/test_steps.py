@@ -5,14 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from coloured import make_model
 from dualcoop.errors import ConfigError
 from dualcoop.functional import DualLogits
+from dualcoop.functional.losses import LOSSES, KnownLoss
 from dualcoop.training import TrainingArguments
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.learnable import learnable_parameters, make_optimizer
-from dualcoop.training.steps import known_loss, train_epoch
+from dualcoop.training.steps import run_loss, train_epoch
 
 RATE = 0.01
 
@@ -226,11 +228,41 @@ def test_low_precision_is_for_the_text_tower_and_never_for_the_head(regions, tra
         assert cosine > 0.98
 
 
-@pytest.mark.parametrize(("reduction", "factor"), [("normalised", 1.0), ("published", 2.0)])
-def test_the_loss_takes_its_constants_from_the_arguments(reduction, factor):
+def test_the_loss_takes_its_constants_from_the_arguments():
     logits = DualLogits(torch.tensor([[0.3, -0.2]]), torch.zeros(1, 2))
-    arguments = TrainingArguments(reduction=reduction, gamma_positive=0.0, gamma_negative=0.0, margin=0.0)
+    arguments = TrainingArguments(gamma_positive=0.0, gamma_negative=0.0, margin=0.0)
     p = torch.sigmoid(torch.tensor([0.3, -0.2]))
     expected = -(p[0].log() + (1 - p[1]).log()) / 2
-    found = known_loss(arguments, logits, torch.tensor([[1, -1]]))
-    assert float(found) == pytest.approx(factor * float(expected), rel=1e-5)
+    found = run_loss(arguments)(logits, torch.tensor([[1, -1]]))
+    assert float(found.mean()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_another_loss_is_one_line_in_the_table(regions, train_data, monkeypatch):
+    """Log loss of the known pairs; its constant is an option of the run."""
+
+    def log_loss(*, margin):
+        def loss(logits, labels):
+            seen.append(margin)
+            known = labels != 0
+            return KnownLoss(softplus(-labels * (logits.positive - logits.negative))[known].sum(), known.sum())
+
+        return loss
+
+    seen = []
+    monkeypatch.setattr("dualcoop.training.steps.LOSSES", {**LOSSES, "log": log_loss})
+    arguments = plain_sgd(margin=0.25)
+    object.__setattr__(arguments, "loss", "log")
+    row, moved, _ = run_epoch(arguments, regions, train_data.labels)
+    assert seen == [0.25]
+    model, known = make_model(), train_data.labels != 0
+    logits = model.logits_from_regions(regions)
+    signed = torch.from_numpy(train_data.labels) * (logits.positive - logits.negative)
+    total = -torch.nn.functional.logsigmoid(signed)[torch.from_numpy(known)].sum()
+    assert row["loss"] == pytest.approx(float(total.detach()) / known.sum(), rel=1e-5)
+    (38.4 / known.sum() * total).backward()
+    assert_same_moves(moved, {name: value.grad for name, value in model.prompts.named_parameters()}, -RATE)
+
+
+def test_every_loss_can_be_named_and_its_constants_are_options():
+    for name in LOSSES:
+        assert callable(run_loss(TrainingArguments(loss=name)))

@@ -1,4 +1,7 @@
-"""Asymmetric loss on the known labels only: Eq. 7 and 8 of the paper."""
+"""Losses over the known labels only, by name: the asymmetric loss is Eq. 7 and 8 of the paper."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -7,6 +10,52 @@ from dualcoop.functional.logits import DualLogits, probabilities
 
 LOG_FLOOR = 1e-6
 REDUCTIONS = ("sum", "mean")
+
+
+class KnownLoss(NamedTuple):
+    """Loss of the known (image, class) pairs of a batch.
+
+    Attributes:
+        total: scalar, their sum; 0 (with a graph) when there are none.
+        known: scalar, their number.
+    """
+
+    total: Tensor
+    known: Tensor
+
+    def mean(self) -> Tensor:
+        """Scalar, the loss of a known pair; 0 when there are none."""
+        return self.total / self.known.clamp(min=1)
+
+
+Loss: TypeAlias = Callable[[DualLogits, Tensor], KnownLoss]
+"""Called with logits and labels (B, M) on one device; labels are +1 present, -1 absent, 0 unknown, any real dtype."""
+
+
+def asymmetric(*, gamma_positive: float = 1.0, gamma_negative: float = 2.0, margin: float = 0.05) -> Loss:
+    """The asymmetric loss (ASL) with these constants; see `asymmetric_loss`."""
+
+    def loss(logits: DualLogits, labels: Tensor) -> KnownLoss:
+        if labels.shape != logits.positive.shape:
+            raise ValueError(f"labels are {tuple(labels.shape)}, logits are {tuple(logits.positive.shape)}")
+        present = labels > 0
+        absent = labels < 0
+        probability = probabilities(logits)
+        absence = (1 - probability + margin).clamp(max=1)
+        with torch.no_grad():
+            weight_present = (1 - probability) ** gamma_positive
+            weight_absent = (1 - absence) ** gamma_negative
+        loss_present = -weight_present * probability.clamp(min=LOG_FLOOR).log()
+        loss_absent = -weight_absent * absence.clamp(min=LOG_FLOOR).log()
+        zero = torch.zeros((), dtype=probability.dtype, device=probability.device)
+        total = torch.where(present, loss_present, zero).sum() + torch.where(absent, loss_absent, zero).sum()
+        return KnownLoss(total, present.sum() + absent.sum())
+
+    return loss
+
+
+LOSSES: Mapping[str, Callable[..., Loss]] = {"asymmetric": asymmetric}
+"""What makes each loss; its keywords are options of a training run."""
 
 
 def asymmetric_loss(
@@ -41,19 +90,5 @@ def asymmetric_loss(
     """
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}, expected one of {', '.join(REDUCTIONS)}")
-    if labels.shape != logits.positive.shape:
-        raise ValueError(f"labels are {tuple(labels.shape)}, logits are {tuple(logits.positive.shape)}")
-    present = labels > 0
-    absent = labels < 0
-    probability = probabilities(logits)
-    absence = (1 - probability + margin).clamp(max=1)
-    with torch.no_grad():
-        weight_present = (1 - probability) ** gamma_positive
-        weight_absent = (1 - absence) ** gamma_negative
-    loss_present = -weight_present * probability.clamp(min=LOG_FLOOR).log()
-    loss_absent = -weight_absent * absence.clamp(min=LOG_FLOOR).log()
-    zero = torch.zeros((), dtype=probability.dtype, device=probability.device)
-    total = torch.where(present, loss_present, zero).sum() + torch.where(absent, loss_absent, zero).sum()
-    if reduction == "sum":
-        return total
-    return total / (present.sum() + absent.sum()).clamp(min=1)
+    loss = asymmetric(gamma_positive=gamma_positive, gamma_negative=gamma_negative, margin=margin)(logits, labels)
+    return loss.total if reduction == "sum" else loss.mean()

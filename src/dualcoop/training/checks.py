@@ -52,6 +52,7 @@ def check_fit(
     """
     for option, unsuitable, why in (
         ("output_dir", arguments.output_dir is not None, "writes nothing"),
+        ("report_to", bool(arguments.report_to), "writes nothing"),
         ("finetune", arguments.finetune != "none", "leaves the image tower as it is"),
         ("views", not arguments.views, "sees no images that could be encoded anew"),
     ):

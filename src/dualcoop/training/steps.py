@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dualcoop.errors import ConfigError
-from dualcoop.functional import DualLogits, asymmetric_loss
+from dualcoop.functional.losses import LOSSES, Loss
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import TextFeatures
 from dualcoop.training.anchor import Anchor
@@ -51,6 +52,7 @@ def train_epoch(
         group["lr"] = learning_rate(arguments, epoch, group["peak"])
     source.start_epoch(epoch)
     labels_per_class = np.count_nonzero(labels) / labels.shape[1]
+    loss_of = run_loss(arguments)
     total, known = 0.0, 0
     for rows, subset in _batches(arguments, labels, epoch):
         chosen = labels[rows] if subset is None else labels[rows][:, subset]
@@ -61,10 +63,11 @@ def train_epoch(
         regions = source.regions(rows).to(model.device)
         text = _text_features(model, index, arguments.precision)
         logits = model.logits_from_regions(regions, index, text=text)
-        loss = known_loss(arguments, logits, torch.from_numpy(chosen).to(model.device))
+        loss = loss_of(logits, torch.from_numpy(chosen).to(model.device))
+        penalty = anchor.penalty(text, index, labels_per_class)
         # The anchor stands beside a mean over labels; the published sum has `count` times its size.
-        share = 1 if arguments.reduction == "normalised" else count
-        objective = arguments.effective_loss_weight * (loss + share * anchor.penalty(text, index, labels_per_class))
+        reduced = loss.mean() + penalty if arguments.reduction == "normalised" else loss.total + count * penalty
+        objective = arguments.effective_loss_weight * reduced
         value = objective.item()
         if not math.isfinite(value):
             raise ConfigError(
@@ -74,7 +77,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         objective.backward()
         optimizer.step()
-        total += loss.item() * count / share
+        total += loss.total.item()
         known += count
     return {
         "epoch": epoch + 1,
@@ -84,19 +87,10 @@ def train_epoch(
     }
 
 
-def known_loss(arguments: TrainingArguments, logits: DualLogits, labels: Tensor) -> Tensor:
-    """Asymmetric loss (Eq. 7 and 8) of logits and labels (B, M), both on one device.
-
-    The mean over the known labels, or their sum where the reduction is "published"; without the loss weight.
-    """
-    return asymmetric_loss(
-        logits,
-        labels,
-        gamma_positive=arguments.gamma_positive,
-        gamma_negative=arguments.gamma_negative,
-        margin=arguments.margin,
-        reduction="sum" if arguments.reduction == "published" else "mean",
-    )
+def run_loss(arguments: TrainingArguments) -> Loss:
+    """The loss of a run; its constants are the arguments of the same names."""
+    factory = LOSSES[arguments.loss]
+    return factory(**{name: getattr(arguments, name) for name in signature(factory).parameters})
 
 
 def _batches(

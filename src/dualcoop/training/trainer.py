@@ -25,6 +25,7 @@ from dualcoop.training.curves import HistoryFiles
 from dualcoop.training.fitting import finish_run, run_epochs
 from dualcoop.training.learnable import learnable_parameters
 from dualcoop.training.record import RunRecord
+from dualcoop.training.reporting import check_trackers, make_trackers
 from dualcoop.training.result import TrainingResult
 from dualcoop.training.run import Checkpoints, Run
 from dualcoop.training.validation import Validation
@@ -72,6 +73,7 @@ class Trainer:
         self.callbacks = tuple(callbacks)
         self._train_features = train_features
         self._valid_features = valid_features
+        check_trackers(self.arguments.report_to, self.arguments.output_dir)
         check_run(model, self.arguments, train, self.valid_data, mask)
         views = self.arguments.views if self._frozen else 0
         # A tower in training changes with every step: nothing would ever be read from the cache.
@@ -114,6 +116,8 @@ class Trainer:
             validation, more = self._validation()
             problems += more
             self._record.leave_out(problems)
+            if folder is not None:
+                writers += make_trackers(arguments.report_to, folder, identity)
             callback = Callbacks([*writers, *self.callbacks])
             run_epochs(self.model, run, source, labels, validation, callback)
         return finish_run(run, validation, callback, start, problems)

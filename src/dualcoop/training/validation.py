@@ -13,7 +13,7 @@ from dualcoop.features.scoring import evaluate_scores, region_logits, region_sco
 from dualcoop.functional import probabilities
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
-from dualcoop.training.steps import known_loss
+from dualcoop.training.steps import run_loss
 
 FITTED_RULE = "per-class thresholds fitted to these same images"
 
@@ -42,6 +42,7 @@ class Validation:
     ) -> None:
         self._model = model
         self._arguments = arguments
+        self._loss = run_loss(arguments)
         self._features = features
         self._labels = labels
         self._encode_again = encode_again
@@ -56,11 +57,8 @@ class Validation:
         if self._encode_again is not None:
             self._features, self._labels = self._encode_again()
         logits = region_logits(self._model, self._features)
-        loss = float(known_loss(self._arguments, logits, torch.from_numpy(self._labels)))
-        if self._arguments.reduction == "published":
-            loss /= max(int((self._labels != 0).sum()), 1)
         return {
-            "valid_loss": loss,
+            "valid_loss": float(self._loss(logits, torch.from_numpy(self._labels)).mean()),
             "valid_map": mean_average_precision(probabilities(logits).numpy(), self._labels),
         }
 
