@@ -36,6 +36,12 @@ class EvidenceConfig(PromptConfig):
     evidence_init: Phrase | None = "look for the"
 
 
+@pytest.fixture(autouse=True)
+def evidence_is_an_option(monkeypatch):
+    """What is read from a file is read as this configuration, as if its options stood in `PromptConfig`."""
+    monkeypatch.setattr("dualcoop.prompts.building.PromptConfig", EvidenceConfig)
+
+
 def evidence_model(backbone=None, **options):
     """Random contexts and residuals, so that no two prompts say the same."""
     model = DualCoOp(backbone or TinyBackbone(), CLASSES, EvidenceConfig(**options), logit_scale=10.0)
@@ -117,8 +123,7 @@ def test_a_changed_evidence_context_makes_kept_features_stale(model):
     assert not torch.allclose(fresh["evidence"], stale["evidence"])
 
 
-def test_a_saved_model_keeps_what_leads_and_runs_no_text_tower(model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("dualcoop.prompts.building.PromptConfig", EvidenceConfig)
+def test_a_saved_model_keeps_what_leads_and_runs_no_text_tower(model, images, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = DualCoOp.from_pretrained(tmp_path, backbone=TinyBackbone())
     assert loaded.prompts.config == model.prompts.config
