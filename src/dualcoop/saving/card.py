@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dualcoop.counting import counted
 from dualcoop.prompts import PromptConfig, TemplateConfig, prompts_from_dict
 from dualcoop.saving.config import DEFAULT_METHOD, SavedConfig
 
@@ -23,7 +24,7 @@ def model_card(config: SavedConfig) -> str:
     metrics = config.training_record.get("metrics")
     sections = [
         f"---\n{metadata.to_yaml()}\n---",
-        f"# A multi-label tagger for {_count(len(config.classes), 'class', 'classes')}",
+        f"# A multi-label tagger for {counted(len(config.classes), 'class')}",
         _summary(config),
         f"## Use\n\n{_usage(config)}",
         f"## Classes\n\n{_classes(config.classes)}",
@@ -45,8 +46,8 @@ def _summary(config: SavedConfig) -> str:
     kind = f"{paper} model" if config.method == DEFAULT_METHOD else f"`{config.method}` model of the package dualcoop"
     if isinstance(prompts, PromptConfig):
         whose = "class-specific" if prompts.class_specific else "shared by all classes"
-        which = {"dual": "positive and negative prompts", "positive": "positive prompts alone"}
-        told = f": learned {which.get(prompts.mode, 'negative prompts alone')}, {whose}"
+        alone = " alone" if len(prompts.names) == 1 else ""
+        told = f": learned {' and '.join(prompts.names)} prompts{alone}, {whose}"
     elif prompts is not None:
         told = ": hand-crafted templates"
     frozen = "with fine-tuned tensors, saved here" if config.finetuned else "frozen and not part of these files"
@@ -146,7 +147,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 def _escape(value: object) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
