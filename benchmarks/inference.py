@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from benchmarks.options import Options, Row
 from benchmarks.timing import Candidate, paired
 from dualcoop import load_dataset
-from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.data import open_image
 from dualcoop.evaluation import mean_average_precision
 from dualcoop.export import OnnxTagger
@@ -146,6 +145,5 @@ def _squashed(paths: Any, model: Method) -> NDArray[np.uint8]:
     """(n, S, S, 3): the photographs as the model takes them."""
     side = model.image_size
     preprocess = model.backbone.preprocess(side)
-    assert isinstance(preprocess, SquashAndNormalise)
     opened = (open_image(path, draft_size=DRAFT_OVERSAMPLING * side) for path in paths)
     return np.stack([squash(image, side, preprocess.interpolation) for image in opened])

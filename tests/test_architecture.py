@@ -18,7 +18,7 @@ MAX_LINES = 350
 # members of one layer may import each other as long as no cycle arises when the modules are loaded.
 LAYERS = (
     ("errors", "lazy", "version", "files", "counting", "checks"),
-    ("functional", "data", "evaluation", "cache", "class_names", "devices"),
+    ("functional", "data", "evaluation", "cache", "class_names", "devices", "tensor_marks"),
     ("inference", "baselines"),
     ("backbones",),
     ("prompts",),
@@ -44,9 +44,10 @@ INDEPENDENT = {
     "evaluation": {"errors", "checks", "counting"},
     "class_names": {"errors"},
     "devices": {"errors"},
+    "tensor_marks": set(),
     "inference": {"errors", "checks", "counting", "data", "class_names"},
     "baselines": {"errors", "evaluation"},
-    "backbones": {"errors", "checks", "files", "functional", "inference", "devices"},
+    "backbones": {"errors", "inference", "devices", "tensor_marks"},
 }
 WITHOUT_TORCH = (
     "dualcoop",

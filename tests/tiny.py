@@ -3,9 +3,9 @@
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ class TinyBackbone(Backbone):
         self.logit_bias = 0.0
         self.mean = (0.5, 0.5, 0.5)
         self.std = (0.5, 0.5, 0.5)
+        self.interpolation = "bilinear"
         vocabulary = 512
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -68,14 +69,12 @@ class TinyBackbone(Backbone):
             raise BackboneError(f"image size is {image_size}, {self.name} takes multiples of {PATCH}")
         return image_size // PATCH, image_size // PATCH
 
-    def preprocess(self, image_size: int | None = None) -> Callable[[Image.Image], Tensor]:
-        side = image_size or self.image_size
+    def image_parameters(self) -> Iterable[nn.Parameter]:
+        image = (self.patches, self.image_norm, self.image_query, self.image_projection)
+        return chain.from_iterable(part.parameters() for part in image)
 
-        def transform(image: Image.Image) -> Tensor:
-            pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
-            return torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1
-
-        return transform
+    def pooling_parameters(self) -> Iterable[nn.Parameter]:
+        return self.image_projection.parameters()
 
     def _map(self, images: Tensor) -> Tensor:
         return self.image_norm(self.patches(images)).flatten(2).transpose(1, 2)

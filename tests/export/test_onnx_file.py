@@ -11,7 +11,6 @@ from dualcoop.export import OnnxTagger, onnx_file
 from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.prompts import PromptConfig
 from export.conftest import CLASSES, tiny_tagger
-from tiny import TinyBackbone
 
 OTHER_SIZE = 96
 
@@ -142,11 +141,6 @@ def test_an_older_torch_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     with pytest.raises(ConfigError, match=r"needs torch 2\.6 or newer, this is 2\.5\.1"):
         tiny_tagger().export_onnx(tmp_path / "tagger.onnx")
-
-
-def test_backbone_with_preprocessing_of_its_own_is_refused(tmp_path):
-    with pytest.raises(BackboneError, match="tiny prepares images in a way of its own"):
-        DualCoOp(TinyBackbone(), CLASSES).export_onnx(tmp_path / "tagger.onnx")
 
 
 def test_tower_that_cannot_be_traced_is_refused_and_nothing_is_left(tmp_path, monkeypatch):

@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-import dualcoop.backbones
+from dualcoop.backbones.loading import registry
 from dualcoop.errors import ConfigError
 from dualcoop.methods.dualcoop import DualCoOp
-from dualcoop.methods.zero_shot import LOGIT_SCALES
 from dualcoop.prompts import TemplateConfig
 from tiny import TinyBackbone, tiny_image
 
 CLASSES = ("dog", "traffic_light")
 
 
-def biased(name):
+def biased(name, scale=None):
     backbone = TinyBackbone(name=name)
     backbone.logit_bias = -4.0
+    backbone.zero_shot_scale = scale
     return backbone
 
 
@@ -33,14 +33,14 @@ def test_backbone_without_a_bias_decides_between_two_sentences():
 
 def test_scale_is_the_backbones_own_unless_another_is_known_to_be_better():
     assert DualCoOp.zero_shot("clip", CLASSES, backbone=TinyBackbone(name="clip")).logit_scale == 100
-    assert DualCoOp.zero_shot("lite", CLASSES, backbone=biased("lite")).logit_scale == LOGIT_SCALES["lite"]
+    assert DualCoOp.zero_shot("sharp", CLASSES, backbone=biased("sharp", 25.0)).logit_scale == 25
 
 
 def test_scores_are_those_of_the_same_prompts_and_scale():
-    backbone = biased("lite")
+    backbone = biased("sharp", 25.0)
     prompts = TemplateConfig("a photo of a {}.", None)
-    expected = DualCoOp(backbone, CLASSES, prompts, logit_scale=LOGIT_SCALES["lite"])
-    found = DualCoOp.zero_shot("lite", CLASSES, backbone=backbone)
+    expected = DualCoOp(backbone, CLASSES, prompts, logit_scale=25.0)
+    found = DualCoOp.zero_shot("sharp", CLASSES, backbone=backbone)
     assert found.predict(tiny_image()).scores == expected.predict(tiny_image()).scores
 
 
@@ -59,7 +59,7 @@ def test_backbone_is_loaded_by_name(monkeypatch):
         asked.append((name, str(device)))
         return TinyBackbone(name=name)
 
-    monkeypatch.setattr(dualcoop.backbones, "create_backbone", create_backbone)
+    monkeypatch.setattr(registry, "create_backbone", create_backbone)
     assert DualCoOp.zero_shot("RN50", CLASSES, device="cpu").backbone.name == "RN50"
     assert asked == [("RN50", "cpu")]
 

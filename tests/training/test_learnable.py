@@ -9,6 +9,7 @@ from dualcoop import DualCoOp, PromptConfig
 from dualcoop.errors import ConfigError
 from dualcoop.training import TrainingArguments
 from dualcoop.training.learnable import assign, copies, learnable_parameters, make_optimizer
+from tiny import TinyBackbone
 
 CONTEXTS = ["prompts.negative_context", "prompts.positive_context"]
 POOLING = sorted([f"{part}_proj.{kind}" for part in "qkvc" for kind in ("weight", "bias")] + ["positional_embedding"])
@@ -62,11 +63,12 @@ def test_afterwards_the_tower_is_frozen_again_and_no_gradient_is_left(clip_model
     assert len(clip_model.backbone_delta) == len(learnable) - 2
 
 
-def test_a_backbone_without_an_image_tower_to_tune_is_refused():
-    with (
-        pytest.raises(ConfigError, match="tiny has no image tower that can be fine-tuned"),
-        learnable_parameters(make_model(), "pooling"),
-    ):
+@pytest.mark.parametrize("finetune", ["pooling", "backbone"])
+def test_a_backbone_with_nothing_to_tune_is_refused(finetune, monkeypatch):
+    monkeypatch.delattr(TinyBackbone, "image_parameters")
+    monkeypatch.delattr(TinyBackbone, "pooling_parameters")
+    message = f"finetune is '{finetune}', but tiny has nothing there that can be fine-tuned. Give finetune='none'."
+    with pytest.raises(ConfigError, match=message), learnable_parameters(make_model(), finetune):
         pass
 
 

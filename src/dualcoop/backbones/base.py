@@ -1,10 +1,11 @@
 """What every frozen vision-language model offers to the method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
-from PIL import Image
 from torch import Tensor, nn
+
+from dualcoop.backbones.preprocessing import SquashAndNormalise
 
 
 class Backbone(nn.Module, ABC):
@@ -21,9 +22,11 @@ class Backbone(nn.Module, ABC):
         spatial_scale: inverse temperature of the softmax over regions at `image_size` (20 for CLIP).
         logit_scale: scale of the aggregated cosines (100 for CLIP).
         logit_bias: added to the positive logit (0 for CLIP).
+        zero_shot_scale: scale of the cosines to hand-crafted prompts; None where it is `logit_scale`.
         absence: how learned prompts say by default that a class is absent: in "words", or by the "opposite" text
             feature, where the joint space has its zero between presence and absence.
         mean, std: statistics of the input pixels, in units of [0, 1].
+        interpolation: how images are resized, see `SquashAndNormalise`.
     """
 
     name: str
@@ -36,9 +39,11 @@ class Backbone(nn.Module, ABC):
     spatial_scale: float
     logit_scale: float
     logit_bias: float
+    zero_shot_scale: float | None = None
     absence: str = "words"
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: str = "bicubic"
 
     def freeze(self) -> "Backbone":
         """Stop all gradients and put BatchNorm and dropout in eval mode; subclasses call it last."""
@@ -63,9 +68,25 @@ class Backbone(nn.Module, ABC):
             BackboneError: when the tower cannot take this size.
         """
 
-    @abstractmethod
-    def preprocess(self, image_size: int | None = None) -> Callable[[Image.Image], Tensor]:
-        """Transform from an RGB image to (3, S, S): squashed to a square, not cropped, then normalised."""
+    def preprocess(self, image_size: int | None = None) -> SquashAndNormalise:
+        """Transform from an RGB image to (3, S, S): squashed to a square, not cropped, then normalised.
+
+        Exported files and augmentations do the same by its attributes.
+
+        Raises:
+            BackboneError: when the tower cannot take this size.
+        """
+        size = self.image_size if image_size is None else image_size
+        self.grid_size(size)
+        return SquashAndNormalise(size, self.mean, self.std, self.interpolation)
+
+    def image_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters of the image tower, for fine-tuning; none where it cannot be fine-tuned."""
+        return ()
+
+    def pooling_parameters(self) -> Iterable[nn.Parameter]:
+        """Those that lead from the feature map to the joint space, which Table 6 fine-tunes alone."""
+        return ()
 
     @abstractmethod
     def encode_regions(self, images: Tensor, *, global_region: bool = True) -> Tensor:

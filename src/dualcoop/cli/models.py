@@ -88,14 +88,9 @@ def is_backbone(name: str) -> bool:
     """Whether this names a backbone rather than a trained model."""
     if Path(name).expanduser().is_dir():
         return False
-    from dualcoop.backbones.loading.names import LITE, split_tag
-    from dualcoop.backbones.loading.registry import FILE_MARK, FILE_SUFFIXES
+    from dualcoop.backbones.loading.names import names_backbone
 
-    return (
-        name.casefold() == LITE
-        or Path(name).suffix in FILE_SUFFIXES
-        or split_tag(name.partition(FILE_MARK)[0]) is not None
-    )
+    return names_backbone(name)
 
 
 def is_exported(name: str) -> bool:

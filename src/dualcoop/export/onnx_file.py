@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.errors import BackboneError, ConfigError, ModelError
 from dualcoop.export.description import INPUT, OUTPUT, TaggerDescription
 from dualcoop.export.graph import TaggerGraph
@@ -95,11 +94,6 @@ def export_onnx(
     path = Path(path).expanduser()
     _check_options(path, quantize, calibration)
     preprocess = model.backbone.preprocess(model.image_size)
-    if not isinstance(preprocess, SquashAndNormalise):
-        raise BackboneError(
-            f"{model.backbone.name} prepares images in a way of its own, which exported files cannot; only backbones "
-            "that squash and normalise can be exported"
-        )
     description = TaggerDescription(
         classes=model.classes,
         thresholds=tuple(model.thresholds.tolist()),

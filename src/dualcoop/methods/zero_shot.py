@@ -16,10 +16,6 @@ from dualcoop.prompts import TemplateConfig, TemplatePrompts
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# A backbone's own scale is where training goes well. Untrained, 25 makes 0.5 a fair threshold: there a label decided
-# present is about as often right as a present one is found (training photographs of coco663).
-LOGIT_SCALES = {"lite": 25.0}
-
 
 def zero_shot_prompts(backbone: Backbone) -> TemplateConfig:
     """Hand-crafted prompts that suit a backbone.
@@ -33,7 +29,7 @@ def zero_shot_prompts(backbone: Backbone) -> TemplateConfig:
 
 def zero_shot_logit_scale(backbone: Backbone) -> float:
     """Scale of an untrained model's logits."""
-    return LOGIT_SCALES.get(backbone.name, backbone.logit_scale)
+    return backbone.logit_scale if backbone.zero_shot_scale is None else backbone.zero_shot_scale
 
 
 class ZeroShot(DualCoOpNetwork, Method):

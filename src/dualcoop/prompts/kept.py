@@ -5,10 +5,11 @@ from itertools import count
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.prompts.text_features import TextFeatures
+from dualcoop.tensor_marks import TensorMarks
 
 
 class KeptText(NamedTuple):
@@ -17,14 +18,14 @@ class KeptText(NamedTuple):
     Attributes:
         prompts, backbone: whose they are.
         device: where they are.
-        contexts: copies of all that is learned of the prompts.
+        contexts: marks of all that is learned of the prompts.
         features: (M, D) each, without gradient.
     """
 
     prompts: nn.Module
     backbone: Backbone
     device: torch.device
-    contexts: list[Tensor]
+    contexts: TensorMarks
     features: TextFeatures
 
     @classmethod
@@ -32,21 +33,14 @@ class KeptText(NamedTuple):
         """Keep features that belong to the prompts as they are now."""
         # They must stay usable where gradients are wanted.
         with torch.inference_mode(False), torch.no_grad():
-            contexts = [context.detach().clone() for context in prompts.parameters()]
             moved = features.mapped(lambda each: each.to(device))
-        return cls(prompts, backbone, device, contexts, moved)
+        return cls(prompts, backbone, device, TensorMarks(prompts.parameters(), values=None), moved)
 
     def fits(self, prompts: nn.Module, backbone: Backbone, device: torch.device) -> bool:
         """Whether the features still are those of these prompts."""
-        contexts = list(prompts.parameters())
-        # Values, because version counters miss fused optimizers and writes to `.data`; contexts are small.
-        return (
-            self.prompts is prompts
-            and self.backbone is backbone
-            and self.device == device
-            and len(self.contexts) == len(contexts)
-            and all(a.device == b.device and torch.equal(a, b) for a, b in zip(self.contexts, contexts, strict=True))
-        )
+        # By all values, since contexts are small.
+        same = self.prompts is prompts and self.backbone is backbone and self.device == device
+        return same and self.contexts.fit([*prompts.parameters()])
 
 
 def merged_text_features(known: TextFeatures, new: TextFeatures | None, rows: Sequence[int | None]) -> TextFeatures:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from dualcoop.errors import ConfigError
+from dualcoop.errors import ConfigError, Option
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
 
@@ -24,7 +24,7 @@ def learnable_parameters(model: DualCoOpNetwork, finetune: str) -> Iterator[dict
         finetune: see `TrainingArguments`.
 
     Raises:
-        ConfigError: when the backbone has no image tower that can be fine-tuned.
+        ConfigError: when the backbone has no such parameters.
     """
     learnable = {f"{PROMPTS}{name}": value for name, value in model.prompts.named_parameters()}
     tuned = _tuned_names(model, finetune)
@@ -44,11 +44,15 @@ def learnable_parameters(model: DualCoOpNetwork, finetune: str) -> Iterator[dict
 def _tuned_names(model: DualCoOpNetwork, finetune: str) -> list[str]:
     if finetune == "none":
         return []
-    image = getattr(model.backbone, "image", None)
-    if image is None:
-        raise ConfigError(f"{model.backbone.name} has no image tower that can be fine-tuned: use finetune='none'")
-    wanted = {id(p) for p in (image.pooling_parameters() if finetune == "pooling" else image.parameters())}
-    return [name for name, parameter in model.backbone.named_parameters() if id(parameter) in wanted]
+    backbone = model.backbone
+    wanted = {id(p) for p in (backbone.pooling_parameters() if finetune == "pooling" else backbone.image_parameters())}
+    if not wanted:
+        raise ConfigError(
+            f"is {finetune!r}, but {backbone.name} has nothing there that can be fine-tuned",
+            option="finetune",
+            remedy=("give ", Option("finetune", "none")),
+        )
+    return [name for name, parameter in backbone.named_parameters() if id(parameter) in wanted]
 
 
 def make_optimizer(arguments: TrainingArguments, learnable: dict[str, nn.Parameter]) -> torch.optim.Optimizer:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dualcoop.backbones.frozen.fingerprint import change_marks, fingerprint, numerics
+from dualcoop.backbones.frozen.fingerprint import fingerprint, numerics
 
 TENSORS = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(4), "count": torch.tensor(3)}
 CONFIG = {"scale": 20.0, "mean": (0.5, 0.4, 0.3), "kind": "tiny"}
@@ -66,11 +66,3 @@ def test_numerics_names_activations_epsilons_and_heads() -> None:
         "epsilons": [1e-06, 1e-05],
         "heads": [2],
     }
-
-
-def test_change_marks_stay_while_nothing_changes() -> None:
-    weight = torch.randn(500)
-    before = change_marks([weight])
-    assert change_marks([weight]) == before
-    weight[3] += 1
-    assert change_marks([weight]) != before

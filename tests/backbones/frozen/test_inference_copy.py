@@ -10,6 +10,7 @@ from open_clip.transformer import QuickGELU
 from open_clip.utils import freeze_batch_norm_2d
 from timm.layers import Conv2dSame
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn.functional import normalize
 
 from backbones.tiny_models import CONFIGS, assert_towers_agree, random_images, tiny_backbone
@@ -17,7 +18,7 @@ from dualcoop.backbones import create_backbone
 from dualcoop.backbones.frozen import folding
 from dualcoop.backbones.frozen.folding import folded
 from dualcoop.backbones.frozen.fused_convolution import FusedConvolution, fuses
-from dualcoop.backbones.frozen.inference_copy import InferenceCopy
+from dualcoop.backbones.frozen.inference_copy import InferenceCopy, recorded
 from dualcoop.backbones.towers.two_towers import TwoTowerBackbone
 
 
@@ -203,7 +204,7 @@ def test_values_learned_behind_the_version_counters_back_are_seen(resnet: TwoTow
 def test_copies_of_the_owner_start_without_one(resnet: TwoTowerBackbone, duplicate) -> None:
     keeper = InferenceCopy()
     keeper.of(resnet.image, "cpu")
-    assert duplicate(keeper)._copies.towers == {}
+    assert duplicate(keeper)._copies.by_dtype == {}
 
 
 def test_a_copy_made_in_inference_mode_serves_where_gradients_are_wanted(resnet: TwoTowerBackbone) -> None:
@@ -310,3 +311,36 @@ def test_containers_with_constructors_of_their_own_are_folded() -> None:
     twin = folded(nn.ModuleList([stem]))[0]
     assert type(twin[1]) is nn.SiLU
     assert_towers_agree(twin(given), stem(given))
+
+
+@pytest.mark.parametrize("way", [torch.func.vmap, torch.func.grad])
+def test_transforms_are_told_from_plain_use(way) -> None:
+    seen = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        seen.append(recorded())
+        return x.sum()
+
+    function(torch.ones(2))
+    way(function)(torch.ones(2))
+    with forward_ad.dual_level():
+        function(torch.ones(2))
+    assert seen == [False, True, True]
+
+
+def test_without_torchs_private_names_the_tower_itself_is_used(
+    resnet: TwoTowerBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch._C, "_are_functorch_transforms_active")
+    assert InferenceCopy().of(resnet.image, "cpu") is resnet.image
+    images = random_images()
+    assert torch.equal(resnet.encode_regions(images), unfolded_regions(resnet, images))
+
+
+def test_a_tower_made_in_inference_mode_is_folded_anew_after_a_change() -> None:
+    with torch.inference_mode():
+        stem = Stem(4).requires_grad_(False).eval()
+        keeper, given = InferenceCopy(), torch.randn(3, 4)
+        keeper.of(stem, "cpu")
+        stem[0].weight.mul_(2)
+        assert_towers_agree(keeper.of(stem, "cpu")(given), stem(given))

@@ -7,11 +7,12 @@ from dualcoop.backbones.loading.names import (
     common_pixels,
     default_tag,
     known_model,
+    names_backbone,
     split_tag,
     tag_config,
     unknown_name,
 )
-from dualcoop.errors import BackboneError
+from dualcoop.errors import BackboneError, Option
 
 
 @pytest.mark.parametrize(
@@ -53,12 +54,12 @@ def test_default_weights(model: str, tag: str) -> None:
 
 
 def test_several_weights_without_a_default_must_be_named() -> None:
-    with pytest.raises(BackboneError, match=r'for example "MobileCLIP-B/datacompdr"; known are .*_lt'):
+    with pytest.raises(BackboneError, match=r"MobileCLIP-B: .*_lt\. Name one, for example .MobileCLIP-B/datacompdr"):
         default_tag("MobileCLIP-B")
 
 
 def test_a_model_without_published_weights_needs_a_file() -> None:
-    with pytest.raises(BackboneError, match="knows no weights for ViT-S-16: give a checkpoint file"):
+    with pytest.raises(BackboneError, match="knows no weights for ViT-S-16\\. Give a file, create_backbone"):
         default_tag("ViT-S-16")
 
 
@@ -78,19 +79,45 @@ def test_pixel_statistics_are_common_only_where_all_weights_agree() -> None:
 def test_tags_are_listed() -> None:
     assert list_pretrained("RN50") == ["openai", "yfcc15m", "cc12m"]
     assert list_pretrained("lite") == []
-    with pytest.raises(BackboneError, match="did you mean RN50"):
+    with pytest.raises(BackboneError, match="Did you mean RN50"):
         list_pretrained("RN5")
 
 
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        ("RN5O", "did you mean RN50"),
+        ("RN5O", "Did you mean RN50"),
         ("vit-b-61", "ViT-B-16"),
-        ("litte", "did you mean lite"),
-        ("zzzzz", "known are lite"),
+        ("litte", "Did you mean lite"),
+        ("zzzzz", "Known are lite"),
     ],
 )
 def test_unknown_names_come_with_suggestions(given: str, hint: str) -> None:
     assert hint in str(unknown_name(given))
     assert repr(given) in str(unknown_name(given))
+
+
+class Shell:
+    """A front end without Python's arguments."""
+
+    name = "shell"
+
+    def spelled(self, option: Option) -> str | None:
+        return None
+
+
+def test_remedies_speak_the_shells_language_too() -> None:
+    with pytest.raises(BackboneError) as caught:
+        default_tag("ViT-S-16")
+    assert str(caught.value).endswith('Give a file, create_backbone("ViT-S-16", pretrained="path/to/file").')
+    assert caught.value.message.rendered(Shell()).endswith("Give a file, --backbone ViT-S-16@path/to/file.")
+
+
+@pytest.mark.parametrize("name", ["lite", "LITE", "RN50", "ViT-B/32", "RN50/openai@file.pt", "weights/clip.pt"])
+def test_backbones_are_told_by_their_names(name: str) -> None:
+    assert names_backbone(name)
+
+
+@pytest.mark.parametrize("name", ["runs/voc", "owner/model", "", "tagger.onnx"])
+def test_other_names_are_no_backbones(name: str) -> None:
+    assert not names_backbone(name)

@@ -186,7 +186,7 @@ def test_unsupported_models_are_refused_before_any_download(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("given", "pretrained", "message"),
     [
-        ("RN5O", None, "did you mean RN50"),
+        ("RN5O", None, "Did you mean RN50"),
         ("RN50/laion", None, r"'laion' is neither a checkpoint file nor a set of weights for RN50"),
         ("RN50", "laion", r"'laion' is neither"),
         ("RN50", "missing.pt", r"no checkpoint file at missing\.pt for RN50"),

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 IGNORED_SUFFIXES = ("num_batches_tracked",)
 SIGNIFICANT_DIGITS = 6
-SAMPLED_VALUES = 64
 
 ACTIVATIONS = {
     "QuickGELU": "quick_gelu",
@@ -72,21 +71,6 @@ def numerics(module: nn.Module) -> dict[str, Sequence[object]]:
         if isinstance(count, int):
             heads.add(count)
     return {"activations": sorted(activations), "epsilons": sorted(epsilons), "heads": sorted(heads)}
-
-
-def change_marks(tensors: Iterable[Tensor]) -> list[float]:
-    """Numbers that differ after the tensors were changed in place; far cheaper than a hash.
-
-    Version counters tell of ordinary changes. Fused optimizers leave no trace in them, but they move all of a
-    tensor, so a sample of its values tells of those.
-    """
-    versions: list[float] = []
-    samples = []
-    for tensor in tensors:
-        versions.append(float(tensor._version))
-        stride = max(1, tensor.numel() // SAMPLED_VALUES)
-        samples.append(tensor.detach().reshape(-1)[::stride].to(torch.float32).sum())
-    return versions + (torch.stack(samples).tolist() if samples else [])
 
 
 def _rounded(value: object) -> object:

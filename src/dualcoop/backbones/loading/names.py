@@ -1,15 +1,19 @@
-"""What open_clip's models and their weights are called."""
+"""What backbones and their weights are called."""
 
 import difflib
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
-from dualcoop.errors import BackboneError
+from dualcoop.errors import AnyOf, BackboneError, Only
 
-LITE = "lite"
+BUILT_IN = {"lite": "dualcoop.backbones.lite:load_lite"}
+"""Backbones that are made without open_clip's registry and without a network: lower-case name to module and function."""
 DEFAULT_TAG = "openai"
 QUICK_SUFFIX = "-quickgelu"
 SUGGESTIONS = 3
+FILE_MARK = "@"
+FILE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 PIXEL_KEYS = ("mean", "std", "interpolation")
 
 
@@ -18,16 +22,16 @@ def list_backbones() -> list[str]:
     from dualcoop.backbones.loading.open_clip_models import unsupported_reason
 
     with_weights = [name for name in _models().values() if tags_of(name) and not name.endswith(QUICK_SUFFIX)]
-    return [LITE, *(name for name in with_weights if unsupported_reason(model_config(name)) is None)]
+    return [*BUILT_IN, *(name for name in with_weights if unsupported_reason(model_config(name)) is None)]
 
 
 def list_pretrained(name: str) -> list[str]:
-    """Tags of the weights that open_clip knows for a model; none for "lite".
+    """Tags of the weights that open_clip knows for a model; none for those of `BUILT_IN`.
 
     Raises:
         BackboneError: for an unknown model.
     """
-    if name.casefold() == LITE:
+    if name.casefold() in BUILT_IN:
         return []
     model = known_model(name)
     if model is None:
@@ -48,6 +52,12 @@ def split_tag(name: str) -> tuple[str, str | None] | None:
     before, slash, tag = name.rpartition("/")
     model = known_model(before) if slash else None
     return None if model is None else (model, tag)
+
+
+def names_backbone(name: str) -> bool:
+    """Whether `create_backbone` takes this for a known name or a checkpoint file, be it there or not."""
+    model = name.partition(FILE_MARK)[0]
+    return name.casefold() in BUILT_IN or PurePath(name).suffix in FILE_SUFFIXES or split_tag(model) is not None
 
 
 def model_config(model: str) -> dict[str, Any]:
@@ -76,12 +86,10 @@ def default_tag(model: str) -> str:
     if len(tags) == 1:
         return tags[0]
     if not tags:
-        raise BackboneError(
-            f'open_clip knows no weights for {model}: give a checkpoint file, pretrained="path/to/file"'
-        )
+        raise BackboneError(f"open_clip knows no weights for {model}", remedy=("give a file, ", with_file(model)))
     raise BackboneError(
-        f'there are several sets of weights for {model}, name one, for example "{model}/{tags[0]}"; '
-        f"known are {', '.join(tags)}"
+        f"there are several sets of weights for {model}: {', '.join(tags)}",
+        remedy=f'name one, for example "{model}/{tags[0]}"',
     )
 
 
@@ -123,9 +131,20 @@ def unknown_name(name: str) -> BackboneError:
         else f"known are {', '.join(list(spellings.values())[:6])} and others."
     )
     return BackboneError(
-        f"there is no backbone and no file called {name!r}; {hint} "
-        "Checkpoint files, folders and hf-hub:owner/name are accepted too"
+        f"there is no backbone and no file called {name!r}",
+        remedy=f"{hint} Checkpoint files, folders and hf-hub:owner/name are accepted too",
     )
+
+
+def with_file(model: str, file: str = "path/to/file") -> AnyOf:
+    """For remedies: a model with the weights of a file."""
+    python = Only("python", f'create_backbone("{model}", pretrained="{file}")')
+    return AnyOf(python, Only("shell", f"--backbone {model}{FILE_MARK}{file}"))
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,9 @@ from torch import Tensor
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.loading import names
 from dualcoop.devices import resolve_device
-from dualcoop.errors import BackboneError
+from dualcoop.errors import BackboneError, Option
 
 HUB_PREFIX = "hf-hub:"
-FILE_MARK = "@"
-FILE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 def create_backbone(
@@ -70,19 +69,18 @@ def _create(name_or_path: str | os.PathLike[str], pretrained: str | os.PathLike[
     name = name_or_path.strip()
     if name.startswith(HUB_PREFIX):
         return _from_hub(name, pretrained)
-    if name.casefold() == names.LITE:
+    if name.casefold() in names.BUILT_IN:
         _refuse_pretrained(name, pretrained)
-        from dualcoop.backbones.lite import load_lite
-
-        return load_lite()
-    before, mark, after = name.partition(FILE_MARK)
+        module, function = names.BUILT_IN[name.casefold()].split(":")
+        return getattr(import_module(module), function)()
+    before, mark, after = name.partition(names.FILE_MARK)
     if mark and pretrained is None and names.split_tag(before) is not None:
         name, pretrained = before, Path(after)
     known = names.split_tag(name)
     if known is not None:
         return _from_open_clip(*known, pretrained)
     path = Path(name).expanduser()
-    if name and (path.exists() or path.suffix in FILE_SUFFIXES):
+    if name and (path.exists() or path.suffix in names.FILE_SUFFIXES):
         return _from_path(path, pretrained)
     raise names.unknown_name(name)
 
@@ -97,7 +95,9 @@ def _from_open_clip(model: str, tag: str | None, pretrained: str | os.PathLike[s
     file = _as_file(model, pretrained)
     if file is None and pretrained is not None:
         if tag is not None:
-            raise BackboneError(f"two sets of weights are named, {tag!r} and {str(pretrained)!r}: keep one of them")
+            raise BackboneError(
+                f"two sets of weights are named, {tag!r} and {str(pretrained)!r}", remedy="keep one of them"
+            )
         tag = str(pretrained)
     if file is None and tag is None:
         tag = names.default_tag(model)
@@ -116,7 +116,7 @@ def _from_open_clip(model: str, tag: str | None, pretrained: str | os.PathLike[s
         # Every published CLIP ResNet has QuickGELU, and open_clip names the architecture without it.
         quick_gelu = quick_gelu or base.startswith("RN") or is_openai(state)
     if file is not None:
-        name = f"{name}{FILE_MARK}{file.resolve()}"
+        name = f"{name}{names.FILE_MARK}{file.resolve()}"
     return _assemble({**model_cfg, "quick_gelu": quick_gelu}, state, name, weights, record)
 
 
@@ -176,11 +176,13 @@ def _as_file(model: str, pretrained: str | os.PathLike[str] | None) -> Path | No
     path = Path(pretrained).expanduser()
     if path.is_file():
         return path
-    if isinstance(pretrained, os.PathLike) or path.suffix in FILE_SUFFIXES:
+    if isinstance(pretrained, os.PathLike) or path.suffix in names.FILE_SUFFIXES:
         raise BackboneError(f"there is no checkpoint file at {path} for {model}")
     return None
 
 
 def _refuse_pretrained(name: str, pretrained: str | os.PathLike[str] | None) -> None:
     if pretrained is not None:
-        raise BackboneError(f"{name} comes with its own weights: leave out pretrained={str(pretrained)!r}")
+        raise BackboneError(
+            f"{name} comes with its own weights", remedy=("leave out ", Option("pretrained", str(pretrained)))
+        )

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dualcoop.backbones.base import Backbone
-from dualcoop.backbones.frozen.fingerprint import change_marks, fingerprint, numerics
+from dualcoop.backbones.frozen.fingerprint import fingerprint, numerics
 from dualcoop.backbones.frozen.image_passes import in_passes
 from dualcoop.backbones.frozen.inference_copy import InferenceCopy
-from dualcoop.backbones.preprocessing import SquashAndNormalise
 from dualcoop.backbones.text.tokens import PromptTokenizer
 from dualcoop.backbones.text.tower import TextTower
 from dualcoop.errors import BackboneError
+from dualcoop.tensor_marks import TensorMarks
 
 CLIP_SPATIAL_SCALE = 20.0
 CLIP_LOGIT_SCALE = 100.0
+SAMPLED_VALUES = 64
 
 
 class ImageTower(nn.Module, ABC):
@@ -88,6 +89,7 @@ class TwoTowerBackbone(Backbone):
         scale_follows_area: at other sizes it changes with the number of regions.
         logit_scale: scale of the aggregated cosines.
         logit_bias: added to the positive logit.
+        zero_shot_scale: see `Backbone`.
         absence: see `Backbone`.
 
     Raises:
@@ -111,6 +113,7 @@ class TwoTowerBackbone(Backbone):
         scale_follows_area: bool = False,
         logit_scale: float = CLIP_LOGIT_SCALE,
         logit_bias: float = 0.0,
+        zero_shot_scale: float | None = None,
         absence: str = "words",
     ) -> None:
         super().__init__()
@@ -130,6 +133,7 @@ class TwoTowerBackbone(Backbone):
         self._scale_follows_area = scale_follows_area
         self.logit_scale = logit_scale
         self.logit_bias = logit_bias
+        self.zero_shot_scale = zero_shot_scale
         self.absence = absence
         self.image_size = image.image_size
         self.embed_dim = image.embed_dim
@@ -137,7 +141,7 @@ class TwoTowerBackbone(Backbone):
         self.context_length = text.context_length
         self.context_start = tokenizer.context_start
         self.causal_text = text.causal_text
-        self._fingerprint: tuple[list[float], str] | None = None
+        self._fingerprint: tuple[TensorMarks, str] | None = None
         self._frozen_image = InferenceCopy()
         self._frozen_text = InferenceCopy()
         self.freeze()
@@ -151,11 +155,13 @@ class TwoTowerBackbone(Backbone):
         share = (image_size / self.image_size) ** 2 if self._scale_follows_area else 1.0
         return self.spatial_scale * share
 
-    def preprocess(self, image_size: int | None = None) -> SquashAndNormalise:
-        """Transform from an image to (3, S, S); raises BackboneError for sizes that do not fit."""
-        size = self.image_size if image_size is None else image_size
-        self.grid_size(size)
-        return SquashAndNormalise(size, self.mean, self.std, self.interpolation)
+    def image_parameters(self) -> Iterable[nn.Parameter]:
+        """All of the image tower."""
+        return self.image.parameters()
+
+    def pooling_parameters(self) -> Iterable[nn.Parameter]:
+        """Those of the image tower's pooling."""
+        return self.image.pooling_parameters()
 
     def encode_regions(self, images: Tensor, *, global_region: bool = True) -> Tensor:
         """Region features: (B, 3, S, S) to (B, R, D), float32, L2-normalised; the global region at index 0.
@@ -209,9 +215,10 @@ class TwoTowerBackbone(Backbone):
     def fingerprint(self) -> str:
         """SHA-256 (hex) over all tensors and the configuration; kept until a tensor changes."""
         tensors = self.state_dict()
-        state = change_marks(tensors.values())
-        if self._fingerprint is None or self._fingerprint[0] != state:
-            self._fingerprint = (state, fingerprint(tensors, self.configuration()))
+        if self._fingerprint is None or not self._fingerprint[0].fit([*tensors.values()]):
+            # A sample of the values, since fused optimizers move all of a tensor and leave no other sign.
+            marks = TensorMarks(tensors.values(), values=SAMPLED_VALUES)
+            self._fingerprint = (marks, fingerprint(tensors, self.configuration()))
         return self._fingerprint[1]
 
     def _encode(self, images: Tensor, encode: Callable[[ImageTower, Tensor], Tensor]) -> Tensor:

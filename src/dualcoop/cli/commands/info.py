@@ -80,10 +80,11 @@ def _devices() -> tuple[dict[str, str], str]:
 
 def _backbones() -> dict[str, str]:
     from dualcoop.backbones import list_backbones
+    from dualcoop.backbones.loading.names import BUILT_IN
 
-    names = [name for name in list_backbones() if name != "lite"]
+    names = [name for name in list_backbones() if name not in BUILT_IN]
     return {
-        "lite": "ships with dualcoop, works without a network",
+        **dict.fromkeys(BUILT_IN, "ships with dualcoop, works without a network"),
         "downloaded already": ", ".join(_downloaded(names)) or "none",
         "by name": f"downloaded when first used: {', '.join(names)}",
         "others": "hf-hub:owner/name, or a checkpoint file (RN101/openai@file.pt)",
