@@ -37,7 +37,7 @@ TEXT_CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 384, "heads":
 SPATIAL_SCALE = 10.0
 LOGIT_SCALE = 10.0
 LOGIT_BIAS = -4.0
-# The scale above is where training goes well. Untrained, 25 makes 0.5 a fair threshold: there a label decided present is
+# With the scale above training goes well. Untrained, 25 makes 0.5 a fair threshold: there a label decided present is
 # about as often right as a present one is found (training photographs of coco663).
 ZERO_SHOT_SCALE = 25.0
 # EfficientNet-Lite takes (pixel - 127) / 128.

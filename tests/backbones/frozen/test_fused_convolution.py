@@ -113,7 +113,7 @@ def test_bfloat16_is_as_near_as_that_of_the_layers(shape: dict[str, Any], kind: 
     ],
 )
 def test_what_would_change_is_not_taken(layer: nn.Conv2d, activation: nn.Module) -> None:
-    assert not FusedConvolution.takes(layer, activation)
+    assert not FusedConvolution.supports(layer, activation)
 
 
 def test_only_processors_and_precisions_that_can_do_it_fuse() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dualcoop.backbones.frozen.fused_convolution import FusedConvolution, fuses
-from dualcoop.backbones.towers.self_attention import SelfAttention
+from dualcoop.backbones.frozen.self_attention import SelfAttention
 
 QUICK_GELU_SLOPE = 1.702
 
@@ -70,7 +70,7 @@ def folded(tower: Tower, lower: torch.dtype | None = None, device_type: str = "c
         if fuse:
             _fuse_clip_resnet(parent)
         for name, child in list(parent.named_children()):
-            if SelfAttention.takes(child):
+            if SelfAttention.supports(child):
                 setattr(parent, name, SelfAttention(child))
     for module in twin.modules():
         if isinstance(module, nn.Conv2d | FusedConvolution):
@@ -92,7 +92,7 @@ def _fold_batch_norms(parent: nn.Module, *, fuse: bool) -> None:
         # timm's BatchNorm carries the activation that follows it.
         activation = getattr(norm, "act", None) or nn.Identity()
         gains = isinstance(merged, Conv2dSame) or not isinstance(activation, nn.Identity)
-        fused = fuse and gains and FusedConvolution.takes(merged, activation)
+        fused = fuse and gains and FusedConvolution.supports(merged, activation)
         setattr(parent, name, FusedConvolution(merged, activation) if fused else merged)
         setattr(parent, norm_name, nn.Identity() if fused else activation)
 
@@ -115,7 +115,7 @@ def _fusable(block: ModifiedResNet | Bottleneck) -> bool:
     return (
         all(isinstance(norm, nn.Identity) for norm in norms)
         and all(isinstance(activation, nn.ReLU) for activation in activations)
-        and all(FusedConvolution.takes(*pair) for pair in zip(convolutions, activations, strict=True))
+        and all(FusedConvolution.supports(*pair) for pair in zip(convolutions, activations, strict=True))
     )
 
 

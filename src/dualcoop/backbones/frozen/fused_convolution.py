@@ -53,7 +53,7 @@ class FusedConvolution(nn.Module):
         self._dilation, self._groups = list(convolution.dilation), convolution.groups
 
     @staticmethod
-    def takes(convolution: nn.Conv2d, activation: nn.Module) -> bool:
+    def supports(convolution: nn.Conv2d, activation: nn.Module) -> bool:
         """Whether the two can be fused: no padding but by zeros, a known activation."""
         numbers = all(isinstance(each, int) for each in convolution.padding)
         undilated = not isinstance(convolution, Conv2dSame) or set(convolution.dilation) == {1}

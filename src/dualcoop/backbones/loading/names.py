@@ -8,7 +8,7 @@ from typing import Any
 from dualcoop.errors import AnyOf, BackboneError, Only
 
 BUILT_IN = {"lite": "dualcoop.backbones.lite:load_lite"}
-"""Backbones that are made without open_clip's registry and without a network: lower-case name to module and function."""
+"""Backbones of this project: lower-case name to module and the function there that makes one."""
 DEFAULT_TAG = "openai"
 QUICK_SUFFIX = "-quickgelu"
 SUGGESTIONS = 3

@@ -16,8 +16,8 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from dualcoop.backbones.text.text_memory import GROUP_BYTES, bytes_per_token, in_turn
-from dualcoop.backbones.towers.self_attention import SelfAttention
+from dualcoop.backbones.frozen.self_attention import SelfAttention
+from dualcoop.backbones.text.text_memory import GROUP_BYTES, bytes_per_token, encode_groups
 
 SMALLEST_GROUP = 32
 
@@ -34,7 +34,7 @@ def supports(blocks: Iterable[nn.Module]) -> bool:
     return all(
         type(block) is ResidualAttentionBlock
         and not hasattr(block, "ln_1_kv")
-        and SelfAttention.takes(block.attn)
+        and SelfAttention.supports(block.attn)
         and block.attn.in_proj_bias is not None
         for block in blocks
     )
@@ -70,7 +70,7 @@ def encode_causal(
     def encode(part: Tensor, ends: Tensor) -> Tensor:
         return encode_group(blocks, part[:, : int(ends.max()) + 1], ends, positions, shared)
 
-    return in_turn(encode, parts, tokens * per_token).index_select(0, order.argsort())
+    return encode_groups(encode, parts, tokens * per_token).index_select(0, order.argsort())
 
 
 def length_groups(ends: Sequence[int], token_bound: int) -> list[list[int]]:

@@ -28,7 +28,7 @@ def bytes_per_token(blocks: Sequence[Any], width: int, keys: int) -> int:
     return len(blocks) * FLOAT_BYTES * (PER_UNIT * width + PER_SCORE * blocks[0].attn.num_heads * keys)
 
 
-def in_turn(
+def encode_groups(
     encode: Callable[[Tensor, Tensor], Tensor], groups: Iterable[tuple[Tensor, Tensor]], kept_bytes: int
 ) -> Tensor:
     """Encode one group of prompts after the other, with the memory of one group beyond `KEPT_BYTES`.
@@ -72,10 +72,10 @@ def return_freed_memory() -> None:
             trim(0)
 
 
-def in_groups(
+def encode_in_groups(
     encode: Callable[[Tensor, Tensor], Tensor], prompts: Tensor, end_positions: Tensor, per_token: int
 ) -> Tensor:
-    """Encode prompts of one length in groups of at most `GROUP_BYTES`; see `in_turn`.
+    """Encode prompts of one length in groups of at most `GROUP_BYTES`; see `encode_groups`.
 
     Args:
         encode: prompts (K, L, W) and end positions (K,) to (K, W).
@@ -87,4 +87,4 @@ def in_groups(
     per_prompt = length * per_token
     step = max(1, GROUP_BYTES // per_prompt)
     groups = zip(prompts.split(step), end_positions.split(step), strict=True)
-    return in_turn(encode, groups, count * per_prompt)
+    return encode_groups(encode, groups, count * per_prompt)

@@ -12,7 +12,7 @@ from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
 from torch import Tensor, nn
 
 from dualcoop.backbones.text.causal import encode_causal, supports
-from dualcoop.backbones.text.text_memory import bytes_per_token, in_groups
+from dualcoop.backbones.text.text_memory import bytes_per_token, encode_in_groups
 from dualcoop.errors import BackboneError
 
 POOLINGS = ("argmax", "eos", "last", "first")
@@ -192,7 +192,7 @@ class TextTower(nn.Module):
     def _encode_in_groups(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
         blocks: Any = self.transformer.resblocks
         per_token = bytes_per_token(blocks, self.width, embeddings.shape[1])
-        return in_groups(self.encode_plainly, embeddings, end_positions, per_token)
+        return encode_in_groups(self.encode_plainly, embeddings, end_positions, per_token)
 
     def _check_length(self, length: int) -> None:
         if length > self.context_length or (length < self.context_length and not self.causal_text):

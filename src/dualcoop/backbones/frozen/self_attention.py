@@ -13,7 +13,7 @@ class SelfAttention(nn.Module):
     bfloat16 on a CPU the weights are copied for every position, which takes many times as long as the attention.
 
     Args:
-        attention: one that `takes` accepts; its tensors are shared.
+        attention: one that `supports` accepts; its tensors are shared.
     """
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
@@ -26,7 +26,7 @@ class SelfAttention(nn.Module):
         self.embed_dim = attention.embed_dim
 
     @staticmethod
-    def takes(attention: object) -> TypeGuard[nn.MultiheadAttention]:
+    def supports(attention: object) -> TypeGuard[nn.MultiheadAttention]:
         """Whether it is torch's own with one matrix for queries, keys and values, and nothing added to the sequence."""
         return (
             type(attention) is nn.MultiheadAttention

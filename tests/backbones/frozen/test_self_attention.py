@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dualcoop.backbones.towers.self_attention import SelfAttention
+from dualcoop.backbones.frozen.self_attention import SelfAttention
 from tolerances import assert_agree
 
 CAUSAL = torch.full((5, 5), float("-inf")).triu(1)
@@ -41,4 +41,4 @@ def test_values_and_gradients_are_those_of_torchs_module(mask: Tensor | None, bi
     ],
 )
 def test_attention_of_another_kind_is_not_taken(attention: nn.Module) -> None:
-    assert not SelfAttention.takes(attention)
+    assert not SelfAttention.supports(attention)
