@@ -128,5 +128,5 @@ def test_damaged_weights_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assets.mkdir()
     (assets / "lite.safetensors").write_bytes(ASSET.read_bytes()[:1000])
     monkeypatch.setattr(lite, "files", lambda _: tmp_path)
-    with pytest.raises(BackboneError, match="reinstall dualcoop"):
+    with pytest.raises(BackboneError, match="Reinstall dualcoop"):
         lite.load_lite()

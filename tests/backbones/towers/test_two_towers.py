@@ -1,5 +1,7 @@
 """What every supported family promises, on tiny random models."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from PIL import Image
@@ -10,7 +12,6 @@ from dualcoop.backbones.towers.two_towers import (
     ImageTower,
     TwoTowerBackbone,
     contrastive_scales,
-    square_grid,
 )
 from dualcoop.errors import BackboneError
 from tolerances import assert_agree
@@ -99,7 +100,7 @@ def test_a_parent_in_training_mode_leaves_the_backbone_frozen(backbone: TwoTower
 def test_sizes_off_the_stride_are_refused_with_the_nearest_ones(backbone: TwoTowerBackbone, family: str) -> None:
     stride = STRIDES.get(family, 16)
     size = OTHER_SIZE + 1
-    with pytest.raises(BackboneError, match=f"{size}.*multiple of {stride}.*{OTHER_SIZE} or"):
+    with pytest.raises(BackboneError, match=f"{size}.*multiple of {stride}.*image_size={OTHER_SIZE} or"):
         backbone.grid_size(size)
     with pytest.raises(BackboneError, match=f"multiple of {stride}"):
         backbone.encode_regions(random_images(size))
@@ -193,18 +194,38 @@ def test_towers_with_different_joint_spaces_are_refused() -> None:
         TwoTowerBackbone(name="odd", image=Half(), text=one.text, tokenizer=other.tokenizer, mean=one.mean, std=one.std)
 
 
+class SizedTower(ImageTower):
+    """Knows its sizes alone."""
+
+    def __init__(self, stride: int, image_size: int) -> None:
+        super().__init__()
+        self.stride, self.image_size = stride, image_size
+
+    def regions(self, images: torch.Tensor, *, global_region: bool) -> torch.Tensor:
+        raise NotImplementedError
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def pooling_parameters(self) -> Iterator[nn.Parameter]:
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("size", "stride", "own", "expected"),
-    [(224, 32, None, (7, 7)), (32, 32, None, (1, 1)), (384, 14, 384, (27, 27)), (378, 14, 384, (27, 27))],
+    [(224, 32, 96, (7, 7)), (32, 32, 96, (1, 1)), (384, 14, 384, (27, 27)), (378, 14, 384, (27, 27))],
 )
-def test_square_grid(size: int, stride: int, own: int | None, expected: tuple[int, int]) -> None:
-    assert square_grid(size, stride, own) == expected
+def test_the_grid_follows_from_size_and_stride(size: int, stride: int, own: int, expected: tuple[int, int]) -> None:
+    assert SizedTower(stride, own).grid_size(size) == expected
 
 
-@pytest.mark.parametrize(("size", "hint"), [(0, "32$"), (-32, "32$"), (31, "32$"), (100, "96 or 128$")])
-def test_square_grid_names_sizes_that_fit(size: int, hint: str) -> None:
-    with pytest.raises(BackboneError, match=hint):
-        square_grid(size, 32)
+@pytest.mark.parametrize(
+    ("size", "remedy"),
+    [(0, "image_size=32"), (-32, "image_size=32"), (31, "image_size=32"), (100, "image_size=96 or image_size=128")],
+)
+def test_sizes_that_fit_are_named(size: int, remedy: str) -> None:
+    with pytest.raises(BackboneError, match=f"image_size is {size}, .* multiple of 32 pixels. Give {remedy}.$"):
+        SizedTower(32, 224).grid_size(size)
 
 
 def test_scales_of_softmax_trained_models_are_the_published_constants() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from open_clip import download_pretrained_from_url
 
+from dualcoop.backbones.loading.names import first_line, with_file
 from dualcoop.errors import BackboneError
 
 CONFIG_FILE = "open_clip_config.json"
@@ -33,22 +34,25 @@ def fetch_weights(name: str, record: Mapping[str, Any]) -> Path:
     address = str(record.get("url", ""))
     repository, candidates = _hub_candidates(place)
     reasons = []
-    # Network libraries raise errors of many kinds; all mean the same to the user.
+    ways: list[Callable[[], str | Path]] = []
     if repository:
-        try:
-            return fetch_file(repository, candidates)
-        except Exception as error:
-            reasons.append(_first_line(error))
+        ways.append(lambda: fetch_file(repository, candidates))
     if address:
+        ways.append(lambda: download_pretrained_from_url(address))
+    for fetch in ways:
+        # Network libraries raise errors of many kinds; all mean the same to the user.
         try:
-            return Path(download_pretrained_from_url(address))
+            return Path(fetch())
         except Exception as error:
-            reasons.append(_first_line(error))
+            reasons.append(first_line(error))
     where = f"{candidates[0]} of {repository} on the Hugging Face hub" if repository else address
     raise BackboneError(
-        f"the weights of {name} cannot be downloaded ({reasons[0]}). Without a network, fetch {where} "
-        f'on another computer and call create_backbone("{name}", pretrained="path/to/that/file"), or use '
-        '"lite", which needs no download'
+        f"the weights of {name} cannot be downloaded ({reasons[0]})",
+        remedy=(
+            f"without a network, fetch {where} on another computer and give it, ",
+            with_file(name, "path/to/that/file"),
+            ', or use "lite", which needs no download',
+        ),
     )
 
 
@@ -69,10 +73,10 @@ def fetch_hub_model(repository: str) -> tuple[dict[str, Any], Path]:
         weights = fetch_file(repository, WEIGHT_FILES)
     except Exception as error:
         raise BackboneError(
-            f"hf-hub:{repository} cannot be loaded ({_first_line(error)}): check the name, that the "
-            f"repository has {CONFIG_FILE} and {WEIGHT_FILES[0]} (open_clip's layout), and the network. "
-            'Without one, copy both files into a folder and give its path, or use "lite", which needs no '
-            "download"
+            f"hf-hub:{repository} cannot be loaded ({first_line(error)})",
+            remedy=f"check the name, that the repository has {CONFIG_FILE} and {WEIGHT_FILES[0]} (open_clip's layout), "
+            'and the network. Without one, copy both files into a folder and give its path, or use "lite", which needs '
+            "no download",
         ) from error
     return read_config(config_file), weights
 
@@ -123,13 +127,12 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], Path]:
     """
     if not (folder / CONFIG_FILE).is_file():
         raise BackboneError(
-            f"{folder} has no {CONFIG_FILE}; expected a folder in open_clip's hub layout, "
-            f"with {CONFIG_FILE} and {WEIGHT_FILES[0]}"
+            f"has no {CONFIG_FILE}; expected open_clip's hub layout, that and {WEIGHT_FILES[0]}", where=str(folder)
         )
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return read_config(folder / CONFIG_FILE), folder / name
-    raise BackboneError(f"{folder} has no weights; expected {' or '.join(WEIGHT_FILES)}")
+    raise BackboneError(f"has no weights; expected {' or '.join(WEIGHT_FILES)}", where=str(folder))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -141,10 +144,11 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BackboneError(f"{path} cannot be read as JSON ({_first_line(error)})") from error
+        raise BackboneError(f"cannot be read as JSON ({first_line(error)})", where=str(path)) from error
     model_cfg = content.get("model_cfg") if isinstance(content, dict) else None
     if not isinstance(model_cfg, dict) or any(key not in model_cfg for key in CONFIG_KEYS):
-        raise BackboneError(f'{path} is not an open_clip config: expected "model_cfg" with {", ".join(CONFIG_KEYS)}')
+        expected = f'"model_cfg" with {", ".join(CONFIG_KEYS)}'
+        raise BackboneError(f"is not an open_clip config: expected {expected}", where=str(path))
     return content
 
 
@@ -155,8 +159,3 @@ def _hub_candidates(place: str) -> tuple[str, list[str]]:
         return f"{owner}/{name}".strip("/"), list(WEIGHT_FILES)
     safe = str(PurePosixPath(filename).with_suffix(".safetensors"))
     return f"{owner}/{name}", list(dict.fromkeys([safe, filename]))
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

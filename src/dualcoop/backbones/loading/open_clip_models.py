@@ -1,6 +1,6 @@
 """From an open_clip model to a backbone, and which open_clip models can become one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from timm.models.fastvit import FastVit
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 from torch import nn
 
+from dualcoop.backbones.loading.names import first_line
 from dualcoop.backbones.text.tokens import PromptTokenizer
 from dualcoop.backbones.text.tower import TextTower
 from dualcoop.backbones.towers.clip_resnet import ClipResNetTower
@@ -28,6 +29,13 @@ SUPPORTED = (
     "CLIP ResNets, CLIP vision transformers, SigLIP and SigLIP 2, MobileCLIP and CLIP ConvNeXt, "
     "with open_clip's own text transformers"
 )
+TOWERS: dict[type[nn.Module], Callable[[Any], ImageTower]] = {
+    ModifiedResNet: ClipResNetTower,
+    VisionTransformer: VitTower,
+    TimmVisionTransformer: TimmVitTower,
+    FastVit: TimmConvTower,
+    ConvNeXt: TimmConvTower,
+}
 TIMM_PREFIXES = ("vit_", "fastvit_", "convnext_")
 TIMM_EXCEPTIONS = ("vit_pe_", "vit_relpos_")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -52,7 +60,7 @@ def check_supported(name: str, model_cfg: Mapping[str, Any]) -> None:
     """Raise BackboneError, with what is supported, for a config that cannot become a backbone."""
     reason = unsupported_reason(model_cfg)
     if reason is not None:
-        raise BackboneError(f"{name} is not supported: {reason}. Supported are {SUPPORTED}")
+        raise BackboneError(f"{name} is not supported: {reason}", remedy=f"supported are {SUPPORTED}")
 
 
 def build_open_clip(model_cfg: Mapping[str, Any]) -> Any:
@@ -83,16 +91,16 @@ def build_tokenizer(model_cfg: Mapping[str, Any], folder: Path | None = None) ->
     try:
         tokenizer = HFTokenizer(source, context_length=length, **options)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         # Where sentencepiece is missing, transformers raises a ValueError that names it.
         if isinstance(error, ImportError) or "sentencepiece" in str(error).casefold():
             raise BackboneError(
-                f"the tokenizer {source} needs another package ({reason}): pip install 'dualcoop[siglip]'"
+                f"the tokenizer {source} needs another package ({first_line(error)})",
+                remedy="install it: pip install 'dualcoop[siglip]'",
             ) from error
         raise BackboneError(
-            f"the tokenizer {source} cannot be loaded ({reason}): connect to the "
-            "Hugging Face hub once, or put its files (tokenizer.json and tokenizer_config.json) into the "
-            "folder of the model"
+            f"the tokenizer {source} cannot be loaded ({first_line(error)})",
+            remedy="connect to the Hugging Face hub once, or put its files (tokenizer.json and tokenizer_config.json) "
+            "into the folder of the model",
         ) from error
     return PromptTokenizer(tokenizer, length)
 
@@ -103,20 +111,12 @@ def image_tower(visual: nn.Module) -> ImageTower:
     Raises:
         BackboneError: for architectures without region features here.
     """
-    if isinstance(visual, ModifiedResNet):
-        return ClipResNetTower(visual)
-    if isinstance(visual, VisionTransformer):
-        return VitTower(visual)
-    if isinstance(visual, TimmModel):
-        if isinstance(visual.trunk, TimmVisionTransformer):
-            return TimmVitTower(visual)
-        if isinstance(visual.trunk, (FastVit, ConvNeXt)):
-            return TimmConvTower(visual)
-        raise BackboneError(
-            f"image towers of timm's kind {type(visual.trunk).__name__} are not supported. Supported are {SUPPORTED}"
-        )
+    network = visual.trunk if isinstance(visual, TimmModel) else visual
+    for kind, tower in TOWERS.items():
+        if isinstance(network, kind):
+            return tower(visual)
     raise BackboneError(
-        f"image towers of the kind {type(visual).__name__} are not supported. Supported are {SUPPORTED}"
+        f"image towers of the kind {type(network).__name__} are not supported", remedy=f"supported are {SUPPORTED}"
     )
 
 

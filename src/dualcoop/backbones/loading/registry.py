@@ -177,7 +177,7 @@ def _as_file(model: str, pretrained: str | os.PathLike[str] | None) -> Path | No
     if path.is_file():
         return path
     if isinstance(pretrained, os.PathLike) or path.suffix in names.FILE_SUFFIXES:
-        raise BackboneError(f"there is no checkpoint file at {path} for {model}")
+        raise BackboneError(f"there is no such checkpoint file for {model}", where=str(path))
     return None
 
 

@@ -5,6 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dualcoop.errors import BackboneError
+from dualcoop.backbones.loading.names import first_line, with_file
+from dualcoop.errors import AnyOf, BackboneError
 
 # Scalars in OpenAI's archives; they say where a file comes from and carry no weights.
 OPENAI_MARKS = ("input_resolution", "context_length", "vocab_size")
 HEAD_WIDTH = 64
-MISMATCHES_SHOWN = 4
+LONGEST_REASON = 400
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -33,7 +35,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         BackboneError: when the file cannot be read or holds no tensors.
     """
     if not path.is_file():
-        raise BackboneError(f"there is no checkpoint file at {path}")
+        raise BackboneError("there is no such checkpoint file", where=str(path))
     try:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
@@ -45,20 +47,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackboneError(
-            f"{path} cannot be read as model weights ({reason}); expected a CLIP checkpoint: safetensors, "
-            "a state dict saved by torch.save, or OpenAI's TorchScript archive"
+            f"cannot be read as model weights ({first_line(error)}); expected a CLIP checkpoint: safetensors, a state "
+            "dict saved by torch.save, or OpenAI's TorchScript archive",
+            where=str(path),
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    tensors = (
-        {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
+    named = content.items() if isinstance(content, Mapping) else ()
+    tensors = {str(name): value for name, value in named if isinstance(value, Tensor)}
     if not tensors:
-        raise BackboneError(f"{path} holds no tensors; expected the state dict of a CLIP model")
+        raise BackboneError("holds no tensors; expected the state dict of a CLIP model", where=str(path))
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return {name: value.to(torch.float32) if value.is_floating_point() else value for name, value in tensors.items()}
@@ -87,23 +86,26 @@ def infer_model_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any
     missing = [name for name in needed if name not in state]
     if missing:
         raise BackboneError(
-            f"the architecture cannot be read off the tensors of {path} ({', '.join(missing)} missing): "
-            f'say which model it is, for example create_backbone("ViT-B-16-SigLIP", pretrained="{path}")'
+            f"the architecture cannot be read off the tensors ({', '.join(missing)} missing)",
+            where=str(path),
+            remedy=("say which model it is, for example ", with_file("ViT-B-16-SigLIP", str(path))),
         )
     if "visual.layer1.0.conv1.weight" in state:
         vision = _resnet_config(state, path)
     elif "visual.proj" in state:
         if not is_openai(state):
+            known = [with_file(f"ViT-B-32/{tag}", str(path)) for tag in ("openai", "laion2b_s34b_b79k")]
             raise BackboneError(
-                f"{path} does not say which activation its vision transformer was trained with: name the "
-                f'model and its training, as in create_backbone("ViT-B-32/openai", pretrained="{path}") '
-                f'or create_backbone("ViT-B-32/laion2b_s34b_b79k", pretrained="{path}")'
+                "does not say which activation its vision transformer was trained with",
+                where=str(path),
+                remedy=("name the model and its training, as in ", AnyOf(*known)),
             )
         vision = _vit_config(state)
     else:
         raise BackboneError(
-            f"{path} is neither a CLIP ResNet nor a CLIP vision transformer: say which model it is, "
-            f'for example create_backbone("MobileCLIP-S1", pretrained="{path}")'
+            "is neither a CLIP ResNet nor a CLIP vision transformer",
+            where=str(path),
+            remedy=("say which model it is, for example ", with_file("MobileCLIP-S1", str(path))),
         )
     width = state[f"{text}ln_final.weight"].shape[0]
     return {
@@ -140,22 +142,15 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
             tensors.pop(name, None)
         elif name in tensors:
             tensors[name] = tensors[name].reshape(parameter.shape)
-    own = model.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in tensors]
-    problems += [f"{name} is not part of the model" for name in tensors if name not in own]
-    problems += [
-        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if problems:
-        rest = len(problems) - MISMATCHES_SHOWN
-        more = f" and {rest} more" if rest > 0 else ""
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = shorten(str(error), LONGEST_REASON, placeholder=" and more")
         raise BackboneError(
-            f"the weights in {source} do not fit the architecture: "
-            f"{'; '.join(problems[:MISMATCHES_SHOWN])}{more}. Check that the model name belongs to this file"
-        )
-    model.load_state_dict(tensors)
+            f"the weights do not fit the architecture ({reason})",
+            where=source,
+            remedy="check that the model name belongs to this file",
+        ) from error
 
 
 def _fit_text_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -181,7 +176,7 @@ def _resnet_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     side = round((positions - 1) ** 0.5)
     if side**2 + 1 != positions:
         raise BackboneError(
-            f"{path} has {positions} positions in its attention pooling, expected a square number plus one"
+            f"has {positions} positions in its attention pooling, expected a square number plus one", where=str(path)
         )
     return {
         "layers": [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)],

@@ -6,16 +6,8 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 # Functions of torch.nn.init that draw, and the tensor methods behind them.
-DRAWING = {
-    "normal_",
-    "uniform_",
-    "trunc_normal_",
-    "kaiming_normal_",
-    "kaiming_uniform_",
-    "xavier_normal_",
-    "xavier_uniform_",
-    "erfinv_",
-}
+DRAWING = {"normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_"}
+DRAWING |= {"xavier_normal_", "xavier_uniform_", "erfinv_"}
 
 
 class Uninitialised(TorchFunctionMode):

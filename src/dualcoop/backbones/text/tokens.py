@@ -47,8 +47,8 @@ class PromptTokenizer:
             text = texts[int(cut.int().argmax())]
             quote = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
             raise BackboneError(
-                f"the text {quote!r} needs more than the {self.context_length} tokens that this backbone "
-                "takes: use a shorter class name, a shorter template or fewer context tokens"
+                f"the text {quote!r} needs more than the {self.context_length} tokens that this backbone takes",
+                remedy="use a shorter class name, a shorter template or fewer context tokens",
             )
         return ids
 

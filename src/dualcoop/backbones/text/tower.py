@@ -62,7 +62,8 @@ class TextTower(nn.Module):
         super().__init__()
         if pooling not in POOLINGS:
             raise BackboneError(
-                f"the text tower pools by {pooling!r}, supported are {', '.join(POOLINGS)}: choose another backbone"
+                f"the text tower pools by {pooling!r}, supported are {', '.join(POOLINGS)}",
+                remedy="choose another backbone",
             )
         self.token_embedding = token_embedding
         self.positional_embedding = nn.Parameter(positional_embedding.detach())
@@ -95,8 +96,9 @@ class TextTower(nn.Module):
         supported = isinstance(part, (open_clip.CLIP, TextTransformer))
         if not supported or getattr(part, "cls_emb", None) is not None:
             raise BackboneError(
-                f"the text tower is a {type(part).__name__}; supported are open_clip's own text transformers "
-                "without a class embedding, not Hugging Face encoders and not CoCa: choose another backbone"
+                f"the text tower is a {type(part).__name__}; supported are open_clip's own text transformers without a "
+                "class embedding, not Hugging Face encoders and not CoCa",
+                remedy="choose another backbone",
             )
         own = isinstance(part, TextTransformer)
         return cls(
@@ -162,13 +164,16 @@ class TextTower(nn.Module):
         """
         before = 0 if shared_prefix is None else len(shared_prefix)
         self._check_length(before + embeddings.shape[1])
+        blocks: Any = self.transformer.resblocks
         if self.causal_text and self._plain_blocks:
-            pooled = self._encode_causal(embeddings, end_positions, shared_prefix)
+            positions = self.positional_embedding.to(embeddings.dtype)
+            pooled = encode_causal(blocks, embeddings, end_positions, positions, shared_prefix)
         else:
             if shared_prefix is not None:
                 prefix = shared_prefix.expand(len(embeddings), -1, -1)
                 embeddings = torch.cat([prefix, embeddings], dim=1)
-            pooled = self._encode_in_groups(embeddings, end_positions + before)
+            per_token = bytes_per_token(blocks, self.width, embeddings.shape[1])
+            pooled = encode_in_groups(self.encode_plainly, embeddings, end_positions + before, per_token)
         pooled = self.ln_final(pooled)
         if self.text_projection is None:
             return pooled
@@ -184,23 +189,12 @@ class TextTower(nn.Module):
         features = self.transformer(features, attn_mask=mask)
         return features[torch.arange(count, device=features.device), end_positions]
 
-    def _encode_causal(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None) -> Tensor:
-        blocks: Any = self.transformer.resblocks
-        positions = self.positional_embedding.to(embeddings.dtype)
-        return encode_causal(list(blocks), embeddings, end_positions, positions, shared_prefix)
-
-    def _encode_in_groups(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
-        blocks: Any = self.transformer.resblocks
-        per_token = bytes_per_token(blocks, self.width, embeddings.shape[1])
-        return encode_in_groups(self.encode_plainly, embeddings, end_positions, per_token)
-
     def _check_length(self, length: int) -> None:
         if length > self.context_length or (length < self.context_length and not self.causal_text):
             least = "at most" if self.causal_text else "exactly"
             raise BackboneError(
-                f"the prompts are {length} tokens long, this backbone takes {least} {self.context_length}: "
-                "use shorter class names or fewer context tokens"
+                f"the prompts are {length} tokens long, this backbone takes {least} {self.context_length}",
+                remedy="use shorter class names or fewer context tokens"
                 if length > self.context_length
-                else f"the prompts are cut to {length} tokens, but this backbone's text tower is not causal "
-                f"and needs all {self.context_length}, padding included"
+                else "leave the padding in: without a causal mask every token matters",
             )

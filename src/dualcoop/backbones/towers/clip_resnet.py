@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import torch
 from open_clip.modified_resnet import ModifiedResNet
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dualcoop.backbones.towers.two_towers import ImageTower, square_grid
-
-STRIDE = 32
+from dualcoop.backbones.towers.two_towers import ImageTower
 
 
 class ClipResNetTower(ImageTower):
@@ -25,17 +24,14 @@ class ClipResNetTower(ImageTower):
     """
 
     kind = "clip_resnet"
+    stride = 32
 
     def __init__(self, visual: ModifiedResNet) -> None:
         super().__init__()
         self.visual = visual
         self.embed_dim = visual.attnpool.c_proj.out_features
         self.pretrained_grid = round((visual.attnpool.positional_embedding.shape[0] - 1) ** 0.5)
-        self.image_size = self.pretrained_grid * STRIDE
-
-    def grid_size(self, image_size: int) -> tuple[int, int]:
-        """Rows and columns; sizes are multiples of 32."""
-        return square_grid(image_size, STRIDE)
+        self.image_size = self.pretrained_grid * self.stride
 
     def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
         """(B, 3, S, S) to (B, (S/32)^2 [+ 1], D)."""
@@ -72,6 +68,4 @@ class ClipResNetTower(ImageTower):
         own = self.visual.attnpool.positional_embedding
         if (rows, columns) == (self.pretrained_grid, self.pretrained_grid):
             return own
-        grid = own[1:].T.reshape(1, -1, self.pretrained_grid, self.pretrained_grid)
-        grid = functional.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False)
-        return torch.cat([own[:1], grid.flatten(2)[0].T])
+        return resample_abs_pos_embed(own[None], [rows, columns], antialias=False)[0]

@@ -7,7 +7,7 @@ import torch
 from open_clip.timm_model import TimmModel
 from torch import Tensor, nn
 
-from dualcoop.backbones.towers.two_towers import ImageTower, square_grid
+from dualcoop.backbones.towers.two_towers import ImageTower
 
 
 class TimmConvTower(ImageTower):
@@ -35,10 +35,6 @@ class TimmConvTower(ImageTower):
             probe = torch.zeros(1, visual.trunk.num_features, 1, 1, device=device)
             self.embed_dim = int(self._head(probe).shape[-1])
         self.visual.train(training)
-
-    def grid_size(self, image_size: int) -> tuple[int, int]:
-        """Rows and columns; sizes are multiples of the network's stride."""
-        return square_grid(image_size, self.stride)
 
     def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
         """(B, 3, S, S) to (B, (S/stride)^2 [+ 1], D)."""

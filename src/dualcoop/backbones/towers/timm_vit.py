@@ -11,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dualcoop.backbones.towers.two_towers import ImageTower, square_grid
+from dualcoop.backbones.towers.two_towers import ImageTower
 from dualcoop.errors import BackboneError
 
 
@@ -38,7 +38,6 @@ class TimmVitTower(ImageTower):
 
     visual: Any
     pool: str
-    stride: int
     own_grid: tuple[int, int]
 
     def __init__(self, visual: TimmModel) -> None:
@@ -47,8 +46,8 @@ class TimmVitTower(ImageTower):
         pool = trunk.attn_pool
         if pool is not None and (not isinstance(pool, AttentionPoolLatent) or pool.pos_embed is not None):
             raise BackboneError(
-                f"vision transformers pooled by {type(pool).__name__} are not supported: choose one that "
-                "pools by a learned query (SigLIP), its class token or the average"
+                f"vision transformers pooled by {type(pool).__name__} are not supported",
+                remedy="choose one that pools by a learned query (SigLIP), its class token or the average",
             )
         self.visual = visual
         self.pool = "map" if pool is not None else trunk.global_pool
@@ -61,10 +60,6 @@ class TimmVitTower(ImageTower):
         with torch.no_grad():
             probe = torch.zeros(1, trunk.embed_dim, device=next(trunk.parameters()).device)
             self.embed_dim = int(self._project(probe).shape[-1])
-
-    def grid_size(self, image_size: int) -> tuple[int, int]:
-        """Rows and columns; sizes are multiples of the patch size."""
-        return square_grid(image_size, self.stride, self.image_size)
 
     def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
         """(B, 3, S, S) to (B, (S/patch)^2 [+ 1], D)."""
@@ -101,19 +96,14 @@ class TimmVitTower(ImageTower):
         tokens = trunk.patch_embed(images)
         prefix = [token for token in (trunk.cls_token, trunk.reg_token) if token is not None]
         expanded = [token.expand(tokens.shape[0], -1, -1) for token in prefix]
-        if trunk.pos_embed is None:
-            tokens = torch.cat([*expanded, tokens], dim=1)
+        positions = 0
+        if trunk.pos_embed is not None:
+            first = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
+            positions = resample_abs_pos_embed(trunk.pos_embed, [rows, columns], list(self.own_grid), first)
+        if trunk.no_embed_class:
+            tokens = torch.cat([*expanded, tokens + positions], dim=1)
         else:
-            positions = resample_abs_pos_embed(
-                trunk.pos_embed,
-                new_size=[rows, columns],
-                old_size=list(self.own_grid),
-                num_prefix_tokens=0 if trunk.no_embed_class else trunk.num_prefix_tokens,
-            )
-            if trunk.no_embed_class:
-                tokens = torch.cat([*expanded, tokens + positions], dim=1)
-            else:
-                tokens = torch.cat([*expanded, tokens], dim=1) + positions
+            tokens = torch.cat([*expanded, tokens], dim=1) + positions
         tokens = trunk.norm_pre(tokens)
         for block in trunk.blocks[:-1]:
             tokens = block(tokens)

@@ -15,7 +15,7 @@ from dualcoop.backbones.frozen.image_passes import in_passes
 from dualcoop.backbones.frozen.inference_copy import InferenceCopy
 from dualcoop.backbones.text.tokens import PromptTokenizer
 from dualcoop.backbones.text.tower import TextTower
-from dualcoop.errors import BackboneError
+from dualcoop.errors import AnyOf, BackboneError, Only, Option
 from dualcoop.tensor_marks import TensorMarks
 
 CLIP_SPATIAL_SCALE = 20.0
@@ -29,16 +29,30 @@ class ImageTower(nn.Module, ABC):
     Attributes:
         embed_dim: D.
         image_size: default side of the input, pixels.
+        stride: of a region's side, pixels of the input.
         kind: short name of the way in which regions are computed; part of the fingerprint.
     """
 
     embed_dim: int
     image_size: int
+    stride: int
     kind: str
 
-    @abstractmethod
     def grid_size(self, image_size: int) -> tuple[int, int]:
-        """Rows and columns of regions; raises BackboneError for sizes that do not fit."""
+        """Rows and columns of regions.
+
+        Raises:
+            BackboneError: for another size than the default one that the stride does not divide.
+        """
+        if image_size <= 0 or (image_size % self.stride and image_size != self.image_size):
+            below = max(self.stride, image_size // self.stride * self.stride)
+            nearest = [below] if below > image_size else [below, below + self.stride]
+            raise BackboneError(
+                f"is {image_size}, which does not fit this backbone: expected a multiple of {self.stride} pixels",
+                option="image_size",
+                remedy=("give ", AnyOf(*(Option("image_size", size) for size in nearest))),
+            )
+        return image_size // self.stride, image_size // self.stride
 
     @abstractmethod
     def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
@@ -51,27 +65,6 @@ class ImageTower(nn.Module, ABC):
     @abstractmethod
     def pooling_parameters(self) -> Iterator[nn.Parameter]:
         """What leads from the feature map to the joint space; Table 6 fine-tunes it alone."""
-
-
-def square_grid(image_size: int, stride: int, own_size: int | None = None) -> tuple[int, int]:
-    """Grid of a tower that reduces its input by `stride`.
-
-    Args:
-        image_size: side of the input, pixels.
-        stride: pixels per region.
-        own_size: size for which the model was made, accepted even if the stride does not divide it.
-
-    Raises:
-        BackboneError: when the stride does not divide the size.
-    """
-    if image_size <= 0 or (image_size % stride and image_size != own_size):
-        below = max(stride, image_size // stride * stride)
-        nearest = f"{below}" if below > image_size else f"{below} or {below + stride}"
-        raise BackboneError(
-            f"image size {image_size} does not fit this backbone: "
-            f"expected a multiple of {stride} pixels, for example {nearest}"
-        )
-    return image_size // stride, image_size // stride
 
 
 class TwoTowerBackbone(Backbone):
@@ -119,8 +112,9 @@ class TwoTowerBackbone(Backbone):
         super().__init__()
         if image.embed_dim != text.embed_dim:
             raise BackboneError(
-                f"{name}: the image tower gives {image.embed_dim} dimensions, the text tower "
-                f"{text.embed_dim}; the two do not belong together"
+                f"the image tower gives {image.embed_dim} dimensions, the text tower {text.embed_dim}; the two do not "
+                "belong together",
+                where=name,
             )
         self.name = name
         self.image = image
@@ -230,7 +224,8 @@ class TwoTowerBackbone(Backbone):
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
             raise BackboneError(
-                f"images are {tuple(images.shape)}, expected (B, 3, S, S): use the backbone's preprocess()"
+                f"images are {tuple(images.shape)}, expected (B, 3, S, S)",
+                remedy=Only("python", "use the backbone's preprocess()"),
             )
         self.grid_size(images.shape[-1])
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import torch
 from open_clip.transformer import VisionTransformer
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dualcoop.backbones.towers.two_towers import ImageTower, square_grid
+from dualcoop.backbones.towers.two_towers import ImageTower
 from dualcoop.errors import BackboneError
 
 
@@ -43,22 +44,19 @@ class VitTower(ImageTower):
         last = visual.transformer.resblocks[-1]
         if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
             raise BackboneError(
-                "vision transformers with an attentional pooler (CoCa) are not supported: "
-                "choose one that pools its class token or the average"
+                "vision transformers with an attentional pooler (CoCa) are not supported",
+                remedy="choose one that pools its class token or the average",
             )
         if not isinstance(last.attn, nn.MultiheadAttention):
             raise BackboneError(
-                "vision transformers with custom attention blocks are not supported: choose one with standard attention"
+                "vision transformers with custom attention blocks are not supported",
+                remedy="choose one with standard attention",
             )
         self.visual = visual
         self.stride = int(visual.patch_size[0])
         self.image_size = int(visual.image_size[0])
         self.embed_dim = visual.proj.shape[1]
         self.kind = f"vit_value_path_{visual.pool_type}"
-
-    def grid_size(self, image_size: int) -> tuple[int, int]:
-        """Rows and columns; sizes are multiples of the patch size."""
-        return square_grid(image_size, self.stride, self.image_size)
 
     def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
         """(B, 3, S, S) to (B, (S/patch)^2 [+ 1], D)."""
@@ -107,9 +105,6 @@ class VitTower(ImageTower):
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         own = self.visual.positional_embedding
-        own_rows, own_columns = self.visual.grid_size
-        if (rows, columns) == (own_rows, own_columns):
+        if (rows, columns) == self.visual.grid_size:
             return own
-        grid = own[1:].T.reshape(1, -1, own_rows, own_columns)
-        grid = functional.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)
-        return torch.cat([own[:1], grid.flatten(2)[0].T])
+        return resample_abs_pos_embed(own[None], [rows, columns], list(self.visual.grid_size))[0]
