@@ -17,17 +17,14 @@ class Copies(NamedTuple):
     """Folded copies of a tower in one state.
 
     Attributes:
-        tower: its identity, None where there is none.
+        tower: its identity.
         marks: of its tensors.
         by_dtype: copies by the dtype of autocast, None without.
     """
 
-    tower: int | None
+    tower: int
     marks: TensorMarks
     by_dtype: dict[torch.dtype | None, nn.Module]
-
-
-NO_COPIES = Copies(None, TensorMarks(()), {})
 
 
 class InferenceCopy:
@@ -40,7 +37,7 @@ class InferenceCopy:
     """
 
     def __init__(self) -> None:
-        self._copies = NO_COPIES
+        self._copies: Copies | None = None
         self._making = Lock()
 
     def of(self, tower: Tower, device_type: str) -> Tower:
@@ -53,17 +50,17 @@ class InferenceCopy:
         tensors = [*tower.parameters(), *tower.buffers()]
         learnable = any(tensor.requires_grad for tensor in tensors)
         if learnable or recorded() or any(module.training for module in tower.modules()):
-            self._copies = NO_COPIES
+            self._copies = None
             return tower
         lower = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
         with self._making:
-            if self._copies.tower != id(tower) or not self._copies.marks.fit(tensors):
-                self._copies = Copies(id(tower), TensorMarks(tensors), {})
-            copies = self._copies.by_dtype
-            if lower not in copies:
+            copies = self._copies
+            if copies is None or copies.tower != id(tower) or not copies.marks.fit(tensors):
+                copies = self._copies = Copies(id(tower), TensorMarks(tensors), {})
+            if lower not in copies.by_dtype:
                 with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
-                    copies[lower] = folded(tower, lower, device_type)
-            return copies[lower]  # type: ignore[return-value]
+                    copies.by_dtype[lower] = folded(tower, lower, device_type)
+            return copies.by_dtype[lower]  # type: ignore[return-value]
 
     def __reduce__(self) -> tuple[type["InferenceCopy"], tuple[()]]:
         return InferenceCopy, ()

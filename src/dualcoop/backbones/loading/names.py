@@ -114,10 +114,8 @@ def tag_config(model: str, tag: str) -> tuple[str, dict[str, Any]]:
 
 def common_pixels(model: str) -> dict[str, Any]:
     """Pixel statistics on which all known weights of a model agree; empty where they do not."""
-    choices = []
-    for tag in tags_of(model):
-        _, record = tag_config(model, tag)
-        choices.append({key: record[key] for key in PIXEL_KEYS if key in record})
+    records = [tag_config(model, tag)[1] for tag in tags_of(model)]
+    choices = [{key: record[key] for key in PIXEL_KEYS if key in record} for record in records]
     return choices[0] if choices and all(choice == choices[0] for choice in choices) else {}
 
 

@@ -117,7 +117,7 @@ def _from_open_clip(model: str, tag: str | None, pretrained: str | os.PathLike[s
         quick_gelu = quick_gelu or base.startswith("RN") or is_openai(state)
     if file is not None:
         name = f"{name}{names.FILE_MARK}{file.resolve()}"
-    return _assemble({**model_cfg, "quick_gelu": quick_gelu}, state, name, weights, record)
+    return _assemble({**model_cfg, "quick_gelu": quick_gelu}, weights, name, record, state)
 
 
 def _from_hub(name: str, pretrained: str | os.PathLike[str] | None) -> Backbone:
@@ -125,7 +125,7 @@ def _from_hub(name: str, pretrained: str | os.PathLike[str] | None) -> Backbone:
 
     _refuse_pretrained(name, pretrained)
     content, weights = fetch_hub_model(name.removeprefix(HUB_PREFIX).strip("/"))
-    return _from_config(content, weights, name)
+    return _assemble(content["model_cfg"], weights, name, content.get("preprocess_cfg"))
 
 
 def _from_path(path: Path, pretrained: str | os.PathLike[str] | None) -> Backbone:
@@ -136,37 +136,29 @@ def _from_path(path: Path, pretrained: str | os.PathLike[str] | None) -> Backbon
     _refuse_pretrained(str(path), pretrained)
     if path.is_dir():
         content, weights = read_folder(path)
-        return _from_config(content, weights, str(path), folder=path)
+        return _assemble(content["model_cfg"], weights, str(path), content.get("preprocess_cfg"), folder=path)
     state = read_state_dict(path)
-    return _assemble(infer_model_config(state, path), state, str(path), path, {})
-
-
-def _from_config(content: Mapping[str, Any], weights: Path, name: str, folder: Path | None = None) -> Backbone:
-    from dualcoop.backbones.loading.open_clip_models import check_supported
-    from dualcoop.backbones.loading.state_dicts import read_state_dict
-
-    check_supported(name, content["model_cfg"])
-    pixels = content.get("preprocess_cfg") or {}
-    return _assemble(content["model_cfg"], read_state_dict(weights), name, weights, pixels, folder)
+    return _assemble(infer_model_config(state, path), path, str(path), None, state)
 
 
 def _assemble(
     model_cfg: Mapping[str, Any],
-    state: Mapping[str, Tensor],
-    name: str,
     weights: Path,
-    pixels: Mapping[str, Any],
+    name: str,
+    pixels: Mapping[str, Any] | None,
+    state: Mapping[str, Tensor] | None = None,
     folder: Path | None = None,
 ) -> Backbone:
-    from dualcoop.backbones.loading.open_clip_models import build_open_clip, build_tokenizer, wrap_open_clip
-    from dualcoop.backbones.loading.state_dicts import load_into
+    """Of an open_clip config and a checkpoint file, or the tensors that were read from it already."""
+    from dualcoop.backbones.loading import open_clip_models, state_dicts
     from dualcoop.backbones.loading.uninitialised import Uninitialised
 
-    tokenizer = build_tokenizer(model_cfg, folder)
+    open_clip_models.check_supported(name, model_cfg)
+    tokenizer = open_clip_models.build_tokenizer(model_cfg, folder)
     with Uninitialised():
-        model = build_open_clip(model_cfg)
-    load_into(model, state, str(weights))
-    return wrap_open_clip(model, name=name, tokenizer=tokenizer, preprocess_cfg=pixels)
+        model = open_clip_models.build_open_clip(model_cfg)
+    state_dicts.load_into(model, state_dicts.read_state_dict(weights) if state is None else state, str(weights))
+    return open_clip_models.wrap_open_clip(model, name=name, tokenizer=tokenizer, preprocess_cfg=pixels)
 
 
 def _as_file(model: str, pretrained: str | os.PathLike[str] | None) -> Path | None:

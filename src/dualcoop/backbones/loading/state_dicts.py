@@ -9,7 +9,7 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from open_clip import CLIP, CustomTextCLIP
+from open_clip import CustomTextCLIP
 from open_clip.convert import convert_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -134,8 +134,7 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
         BackboneError: when names or shapes do not fit the architecture.
     """
     tensors = {name: value for name, value in state.items() if name not in OPENAI_MARKS}
-    tensors = dict(convert_state_dict(model, tensors))
-    tensors = _fit_text_prefix(model, tensors)
+    tensors = _fit_text_prefix(model, dict(convert_state_dict(model, tensors)))
     for name in ("logit_scale", "logit_bias"):
         parameter = getattr(model, name, None)
         if parameter is None:
@@ -158,9 +157,7 @@ def _fit_text_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, 
     towers = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
     if isinstance(model, CustomTextCLIP):
         return {f"text.{name}" if name.startswith(towers) else name: value for name, value in tensors.items()}
-    if isinstance(model, CLIP):
-        return {name.removeprefix("text."): value for name, value in tensors.items()}
-    return tensors
+    return {name.removeprefix("text."): value for name, value in tensors.items()}
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -51,10 +51,10 @@ class TextTower(nn.Module):
         self,
         *,
         token_embedding: nn.Embedding,
-        positional_embedding: Tensor,
+        positional_embedding: nn.Parameter,
         transformer: nn.Module,
         ln_final: nn.Module,
-        text_projection: Tensor | nn.Linear | None,
+        text_projection: nn.Parameter | nn.Linear | None,
         causal: bool,
         pooling: str,
         eos_id: int = 2,
@@ -66,14 +66,10 @@ class TextTower(nn.Module):
                 remedy="choose another backbone",
             )
         self.token_embedding = token_embedding
-        self.positional_embedding = nn.Parameter(positional_embedding.detach())
+        self.positional_embedding = positional_embedding
         self.transformer = transformer
         self.ln_final = ln_final
-        self.text_projection: nn.Parameter | nn.Linear | None
-        if text_projection is None or isinstance(text_projection, nn.Linear):
-            self.text_projection = text_projection
-        else:
-            self.text_projection = nn.Parameter(text_projection.detach())
+        self.text_projection = text_projection
         self.pooling = pooling
         self.eos_id = eos_id
         self.causal = causal

@@ -25,16 +25,12 @@ class TimmConvTower(ImageTower):
 
     def __init__(self, visual: TimmModel) -> None:
         super().__init__()
-        self.visual = visual
+        self.visual = visual.eval()
         self.image_size = int(visual.image_size[0])
         self.stride = int(visual.trunk.feature_info[-1]["reduction"])
-        device = next(visual.parameters()).device
-        training = visual.training
         with torch.no_grad():
-            self.visual.eval()
-            probe = torch.zeros(1, visual.trunk.num_features, 1, 1, device=device)
+            probe = torch.zeros(1, visual.trunk.num_features, 1, 1, device=next(visual.parameters()).device)
             self.embed_dim = int(self._head(probe).shape[-1])
-        self.visual.train(training)
 
     def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
         """(B, 3, S, S) to (B, (S/stride)^2 [+ 1], D)."""

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -71,19 +70,11 @@ class TwoTowerBackbone(Backbone):
     """An image tower and a text tower that share a joint space.
 
     Args:
-        name: canonical name.
-        image: image tower.
+        image: image tower; gives `image_size`.
         text: text tower; gives `text_width`, `context_length` and `causal_text`.
         tokenizer: gives `context_start`.
-        mean: statistics of the pixels, in units of [0, 1].
-        std: likewise.
-        interpolation: how images are resized.
-        spatial_scale: inverse temperature of the softmax over regions at the image tower's own size.
-        scale_follows_area: at other sizes it changes with the number of regions.
-        logit_scale: scale of the aggregated cosines.
-        logit_bias: added to the positive logit.
-        zero_shot_scale: see `Backbone`.
-        absence: see `Backbone`.
+        scale_follows_area: the spatial scale changes with the number of regions at other sizes than the tower's own.
+        name, mean, std, interpolation, spatial_scale, logit_scale, logit_bias, zero_shot_scale, absence: of `Backbone`.
 
     Raises:
         BackboneError: when the two towers' joint spaces differ in dimension.
@@ -244,6 +235,5 @@ def contrastive_scales(logit_scale: Tensor, logit_bias: Tensor | None) -> tuple[
     """
     if logit_bias is None:
         return CLIP_SPATIAL_SCALE, CLIP_LOGIT_SCALE, 0.0
-    scale = math.exp(float(logit_scale.detach().to(torch.float32).reshape(-1)[0]))
-    bias = float(logit_bias.detach().to(torch.float32).reshape(-1)[0])
-    return scale * CLIP_SPATIAL_SCALE / CLIP_LOGIT_SCALE, scale, bias
+    scale = math.exp(logit_scale.item())
+    return scale * CLIP_SPATIAL_SCALE / CLIP_LOGIT_SCALE, scale, float(logit_bias.item())
