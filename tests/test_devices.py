@@ -43,5 +43,11 @@ def test_bfloat16_is_not_fast_where_torch_cannot_tell(monkeypatch):
     assert not fast_bfloat16(torch.device("cpu"))
 
 
+def test_bfloat16_is_not_fast_on_other_processors_where_torch_cannot_tell(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr(torch.ops, "mkldnn", object(), raising=False)
+    assert not fast_bfloat16(torch.device("cpu"))
+
+
 def test_bfloat16_is_not_fast_on_other_devices():
     assert not fast_bfloat16(torch.device("mps"))

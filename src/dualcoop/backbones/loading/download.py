@@ -30,9 +30,8 @@ def fetch_weights(name: str, record: Mapping[str, Any]) -> Path:
     Raises:
         BackboneError: when neither can be reached.
     """
-    place = str(record.get("hf_hub", ""))
     address = str(record.get("url", ""))
-    repository, candidates = _hub_candidates(place)
+    repository, candidates = hub_files(record)
     reasons = []
     ways: list[Callable[[], str | Path]] = []
     if repository:
@@ -152,9 +151,9 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def _hub_candidates(place: str) -> tuple[str, list[str]]:
-    """Repository and file names of open_clip's "owner/name/" or "owner/name/file.bin"."""
-    owner, name, filename = ([*place.split("/", 2), "", ""])[:3]
+def hub_files(record: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Repository and names of files of a tag: open_clip writes "owner/name/", "owner/name/file.bin" or nothing."""
+    owner, name, filename = ([*str(record.get("hf_hub", "")).split("/", 2), "", ""])[:3]
     if not filename:
         return f"{owner}/{name}".strip("/"), list(WEIGHT_FILES)
     safe = str(PurePosixPath(filename).with_suffix(".safetensors"))

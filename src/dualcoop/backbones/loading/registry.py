@@ -93,14 +93,11 @@ def _from_open_clip(model: str, tag: str | None, pretrained: str | os.PathLike[s
     model_cfg = names.model_config(model)
     check_supported(model, model_cfg)
     file = _as_file(model, pretrained)
-    if file is None and pretrained is not None:
-        if tag is not None:
-            raise BackboneError(
-                f"two sets of weights are named, {tag!r} and {str(pretrained)!r}", remedy="keep one of them"
-            )
-        tag = str(pretrained)
-    if file is None and tag is None:
-        tag = names.default_tag(model)
+    if file is None:
+        if tag is not None and pretrained is not None:
+            what = f"two sets of weights are named, {tag!r} and {str(pretrained)!r}"
+            raise BackboneError(what, remedy="keep one of them")
+        tag = tag or str(pretrained or names.default_tag(model))
     base = model.removesuffix(names.QUICK_SUFFIX)
     quick_gelu = bool(model_cfg.get("quick_gelu"))
     if tag is not None:

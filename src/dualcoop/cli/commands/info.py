@@ -1,7 +1,7 @@
 """`dualcoop info`: what is installed, where it computes, what works offline, and what a model folder holds."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,6 +97,7 @@ def _downloaded(names: Sequence[str]) -> list[str]:
     from huggingface_hub.errors import CacheNotFound
 
     from dualcoop.backbones import list_pretrained
+    from dualcoop.backbones.loading.download import hub_files
     from dualcoop.backbones.loading.names import tag_config
 
     try:
@@ -104,12 +105,7 @@ def _downloaded(names: Sequence[str]) -> list[str]:
     except CacheNotFound:
         return []
     tags = [(name, tag) for name in names for tag in list_pretrained(name)]
-    return [f"{name}/{tag}" for name, tag in tags if _repository(tag_config(name, tag)[1]) in cached]
-
-
-def _repository(record: Mapping[str, Any]) -> str:
-    """owner/name of a tag's hub repository; open_clip writes a slash or the file's name behind it."""
-    return "/".join(str(record.get("hf_hub", "")).split("/")[:2])
+    return [f"{name}/{tag}" for name, tag in tags if hub_files(tag_config(name, tag)[1])[0] in cached]
 
 
 def _describe_model(folder: Path, console: Console) -> None:
