@@ -1,10 +1,12 @@
+import pickle
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from dualcoop.data.images import ImageError, default_workers, open_image, to_rgb
 from dualcoop.errors import DataError
@@ -237,6 +239,49 @@ def test_the_error_carries_path_reason_and_remedy(tmp_path):
     assert caught.value.path == tmp_path / "nowhere.jpg"
     assert caught.value.reason == "the file is missing"
     assert caught.value.remedy == "Check the name and the folder"
+
+
+def test_an_image_given_as_bytes_is_that_of_the_file(tmp_path):
+    image = Image.effect_noise((64, 48), 40).convert("RGB")
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    expected = open_image(tmp_path / "turned.jpg", draft_size=16)
+    found = open_image((tmp_path / "turned.jpg").read_bytes(), draft_size=16)
+    assert found.size == (24, 32)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"the file is empty \(0 bytes\)"),
+        (b"<html>404", "this is a web page"),
+        (b"not an image", "this is not an image"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 64, r"\.heic images cannot be read here.*pillow-heif"),
+    ],
+)
+def test_bytes_that_are_no_image_are_refused_as_files_are(content, message):
+    with pytest.raises(ImageError, match=message) as caught:
+        open_image(content)
+    assert caught.value.path is None
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_truncated_image_is_refused_as_bytes_and_as_a_pil_image_that_is_not_loaded(tmp_path):
+    Image.effect_noise((64, 64), 40).save(tmp_path / "whole.png")
+    half = (tmp_path / "whole.png").read_bytes()[:1000]
+    for form in (half, Image.open(BytesIO(half))):
+        with pytest.raises(ImageError, match="the image is truncated or damaged"):
+            open_image(form)
+
+
+def test_a_file_over_the_limit_of_bytes_is_named_with_the_option(tmp_path):
+    (tmp_path / "long.png").write_bytes(b"0" * 1001)
+    with pytest.raises(
+        DataError, match=r"long\.png: the file has 1,001 bytes, over the limit of 1,000.*max_bytes=1001"
+    ):
+        open_image(tmp_path / "long.png", max_bytes=1000)
 
 
 def test_to_rgb_leaves_its_argument_as_it_is():

@@ -1,16 +1,21 @@
 """Opening any image a user may have as upright RGB."""
 
 import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from dualcoop.counting import counted
 from dualcoop.errors import AnyOf, DataError, Only, Option, Text
 
 MAX_PIXELS = 128_000_000
 """Largest image that is opened by default: 0.4 GB as RGB; a 108-megapixel phone image still fits."""
+
+MAX_BYTES = 8 * MAX_PIXELS
+"""Largest file, or encoded image, that is opened by default: as many pixels with 16 bits a channel, uncompressed."""
 
 BACKGROUND = (255, 255, 255, 255)
 """What shows through the transparent parts of an image."""
@@ -35,14 +40,14 @@ class ImageError(DataError):
     """One image that cannot be used.
 
     Attributes:
-        path: the file.
+        path: the file; None for an image that was given as bytes or pixels.
         reason: what is wrong with it.
         remedy: what to do about it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], reason: Text, remedy: Text) -> None:
-        super().__init__(reason, where=os.fspath(path), remedy=remedy)
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str] | None, reason: Text, remedy: Text) -> None:
+        super().__init__(reason, where=None if path is None else os.fspath(path), remedy=remedy)
+        self.path = None if path is None else Path(path)
         self.reason = reason
         self.remedy = remedy
 
@@ -51,9 +56,10 @@ class ImageError(DataError):
 
 
 def open_image(
-    path: str | os.PathLike[str],
+    image: str | os.PathLike[str] | bytes | Image.Image,
     *,
     max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
     draft_size: int | tuple[int, int] | None = None,
 ) -> Image.Image:
     """Open one image as RGB, upright.
@@ -62,10 +68,11 @@ def open_image(
     transparent parts are laid on white; the first frame of an animation is taken.
 
     Args:
-        path: the file.
-        max_pixels: width times height above which the file is refused before any pixel is decoded.
+        image: a file's path, a file's content, or a PIL image, which stays as it is.
+        max_pixels: width times height above which the image is refused before any pixel is decoded.
+        max_bytes: size of a file, or of its content, above which it is refused before it is opened.
         draft_size: side, or (width, height), that will be needed. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its
-            size, never under what is asked for, which is several times faster; other formats ignore it.
+            size, never under what is asked for, which is several times faster; other formats and PIL images ignore it.
 
     Returns:
         A PIL image of mode "RGB" that no longer depends on the file.
@@ -74,21 +81,21 @@ def open_image(
         ImageError: (a DataError) when the file is missing, empty, truncated, too large or no image; the message names
             it and says what to do.
     """
-    path = Path(path)
-    check_file(path)
+    path = None if isinstance(image, bytes | Image.Image) else Path(image)
+    if path is not None:
+        check_file(path, max_bytes)
+    elif isinstance(image, bytes):
+        _check_bytes(path, len(image), max_bytes)
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    path,
-                    f"the image is {width} x {height} = {width * height:,} pixels, over the limit of {max_pixels:,}",
-                    AnyOf("Scale it down", ("allow it with ", Option("max_pixels", width * height))),
-                )
-            if draft_size is not None:
-                image.draft("RGB", (draft_size, draft_size) if isinstance(draft_size, int) else draft_size)
-            image.load()
+        if isinstance(image, Image.Image):
+            check_pixels(path, image.size, max_pixels)
             return to_rgb(image)
+        with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            check_pixels(path, opened.size, max_pixels)
+            if draft_size is not None:
+                opened.draft("RGB", (draft_size, draft_size) if isinstance(draft_size, int) else draft_size)
+            opened.load()
+            return to_rgb(opened)
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -100,7 +107,7 @@ def open_image(
             ),
         ) from error
     except UnidentifiedImageError as error:
-        raise ImageError(path, *_not_an_image(path)) from error
+        raise ImageError(path, *_not_an_image(path, image)) from error
     except MemoryError as error:
         raise ImageError(path, "there is not enough memory to decode the image", "Scale it down") from error
     # Pillow's decoders raise whatever their parsers meet in a broken file: OSError for a truncated JPEG,
@@ -169,11 +176,11 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
     return (values / top * 255.0).round().astype(np.uint8)
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, max_bytes: int = MAX_BYTES) -> None:
     """Name the plain reasons for which a file cannot be opened, without decoding it.
 
     Raises:
-        ImageError: when the path is missing, a folder, empty or unreadable.
+        ImageError: when the path is missing, a folder, empty, unreadable or too large.
     """
     try:
         size = path.stat().st_size
@@ -181,23 +188,50 @@ def check_file(path: Path) -> None:
         raise ImageError(path, "the file is missing", "Check the name and the folder") from error
     except (OSError, ValueError) as error:
         raise ImageError(path, f"the file cannot be reached ({error})", "Check the name") from error
-    if size == 0:
-        raise ImageError(path, "the file is empty (0 bytes)", DAMAGED_REMEDY)
     if path.is_dir():
         raise ImageError(path, "this is a folder, not an image", "Give the images in it")
     if not os.access(path, os.R_OK):
         raise ImageError(path, "there is no permission to read the file", "Change its permissions")
+    _check_bytes(path, size, max_bytes)
 
 
-def _not_an_image(path: Path) -> tuple[str, Text]:
-    """Reason and remedy for a file that Pillow did not recognise, as far as its beginning tells."""
-    with path.open("rb") as file:
-        start = file.read(64).lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
+def _check_bytes(path: Path | None, size: int, most: int) -> None:
+    if size == 0:
+        raise ImageError(path, "the file is empty (0 bytes)", DAMAGED_REMEDY)
+    if size > most:
+        raise ImageError(
+            path,
+            f"the file has {counted(size, 'byte')}, over the limit of {most:,}",
+            AnyOf("Scale it down", ("allow it with ", Option("max_bytes", size))),
+        )
+
+
+def check_pixels(path: Path | None, size: tuple[int, int], most: int) -> None:
+    """Raise ImageError for an image of a width and height that make more than so many pixels."""
+    width, height = size
+    if width * height > most:
+        raise ImageError(
+            path,
+            f"the image is {width} x {height} = {width * height:,} pixels, over the limit of {most:,}",
+            AnyOf("Scale it down", ("allow it with ", Option("max_pixels", width * height))),
+        )
+
+
+def _not_an_image(path: Path | None, image: object) -> tuple[str, Text]:
+    """Reason and remedy for a file, or its content, that Pillow did not recognise, as far as its beginning tells."""
+    if path is None:
+        start = image[:64] if isinstance(image, bytes) else b""
+        # Where HEIC and AVIF files say what they are.
+        suffix = f".{start[8:12].decode('ascii', 'replace')}"
+    else:
+        suffix = path.suffix.lower()
+        with path.open("rb") as file:
+            start = file.read(64)
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "this is a web page saved under an image's name", "Download the image itself"
-    if path.suffix.lower() in {".heic", ".heif", ".avif"}:
+    if suffix in {".heic", ".heif", ".avif"}:
         return (
-            f"{path.suffix} images cannot be read here",
+            f"{suffix} images cannot be read here",
             AnyOf("Convert it to JPEG", Only("python", HEIF_OPENER)),
         )
     return "this is not an image that Pillow can read", "Convert it to JPEG or PNG, or leave it out"
