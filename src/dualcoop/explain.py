@@ -54,7 +54,7 @@ def heat_maps(model: Method, image: ImageInput, labels: Sequence[str]) -> list[H
 
     Args:
         model: of a method that weighs regions.
-        image: path, PIL image or uint8 array (H, W, 3).
+        image: path, content of a file, PIL image or uint8 array (H, W, 3).
         labels: classes of the model; underscores and white space do not matter.
 
     Raises:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dualcoop.errors import Message, Option
 from dualcoop.inference.prediction import Prediction
 
 CLASSES = ("dog", "beach", "kite", "cat", "car", "bus")
@@ -48,10 +49,12 @@ def test_dict_is_plain_json():
 
 
 def test_unreadable_image_keeps_its_reason():
-    prediction = Prediction.unreadable("b.jpg: the file is empty", path="b.jpg")
+    message = Message("the file is empty", where="b.jpg", remedy=("allow it with ", Option("max_bytes", 7)))
+    prediction = Prediction.unreadable(message, path="b.jpg")
     assert prediction.labels == ()
     assert prediction.scores == prediction.decisions == {}
-    assert prediction.to_dict()["error"] == "b.jpg: the file is empty"
+    assert prediction.to_dict()["error"] == "b.jpg: the file is empty. Allow it with max_bytes=7."
+    assert prediction.message == message
     assert "the file is empty" in str(prediction)
     assert "the file is empty" in repr(prediction)
 

@@ -157,6 +157,17 @@ def test_skipped_image_keeps_its_place_and_the_others_their_scores(model, photos
     assert predictions[3].scores == pytest.approx(model.predict(photos_and_one_broken[3]).scores, abs=1e-5)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_features_of_a_skipped_image_are_nan(model, photos_and_one_broken, batch_size):
+    readable = [True, True, False, True, True]
+    found = model.encode_images(photos_and_one_broken, batch_size, on_error="skip", workers=2)
+    assert found.isfinite().all(dim=(1, 2)).tolist() == readable
+    assert found[2].isnan().all()
+    others = [path for path, there in zip(photos_and_one_broken, readable, strict=True) if there]
+    torch.testing.assert_close(found[readable], model.encode_images(others, batch_size))
+    assert model.encode_images([b"broken"], on_error="skip").shape == found[:1].shape
+
+
 def test_explanation_is_the_softmax_of_the_grid_without_the_global_region(model, photos):
     with torch.no_grad():
         regions = model.encode_images(photos[:1])[0]

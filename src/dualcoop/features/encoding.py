@@ -14,9 +14,10 @@ from dualcoop.cache import FeatureCache
 from dualcoop.counting import Progress
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
+from dualcoop.errors import Message
 from dualcoop.features.augmentation import Transform, Views
 from dualcoop.features.store import Block, Keeper
-from dualcoop.inference.images import image_batches, in_turn
+from dualcoop.inference.images import image_batches, one_by_one
 from dualcoop.inference.side_by_side import side_by_side
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
 from dualcoop.network import RegionClassifier
@@ -201,7 +202,9 @@ def encode_images_once(
             )
             # A single batch is quicker with all threads on it.
             several = len(images) > at_once
-            results = side_by_side(parts, encoded, model.device) if several else in_turn(parts, encoded)
+            results = (
+                side_by_side(parts, encoded, model.device, model.backbone) if several else one_by_one(parts, encoded)
+            )
             for part, features in results:
                 unreadable += part.unread
                 if features is not None:
@@ -283,7 +286,6 @@ def _read(
         yield Part(batch.pixels, rows, unread)
 
 
-def _problem(path: Path, error: str) -> Problem:
-    # The error begins with the path and ends with a full stop, and a problem gets both when it is printed.
-    reason = error.removeprefix(f"{path}: ").removesuffix(".")
-    return Problem("", None, str(path), reason, LEFT_OUT)
+def _problem(path: Path, error: Message) -> Problem:
+    remedy = LEFT_OUT if error.remedy is None else (error.remedy, ". ", LEFT_OUT)
+    return Problem("", None, str(path), error.what, remedy)

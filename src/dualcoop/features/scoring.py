@@ -15,6 +15,7 @@ from dualcoop.evaluation import EvaluationReport, evaluate
 from dualcoop.features.checks import check_any_read
 from dualcoop.features.encoding import RegionFeatures, encode_images_once
 from dualcoop.functional import DualLogits
+from dualcoop.inference.prediction import Thresholds, updated_thresholds
 from dualcoop.network import DualCoOpNetwork, RegionClassifier
 
 SCORE_BATCH = 64
@@ -37,7 +38,12 @@ def region_logits(model: DualCoOpNetwork, features: RegionFeatures) -> DualLogit
 
 
 def evaluate_images(
-    model: RegionClassifier, data: LabelledImages, *, columns: np.ndarray | None = None, **encoding: Any
+    model: RegionClassifier,
+    data: LabelledImages,
+    *,
+    columns: np.ndarray | None = None,
+    thresholds: Thresholds | None = None,
+    **encoding: Any,
 ) -> tuple[EvaluationReport, tuple[Problem, ...]]:
     """Encode images and measure the model on them; decisions by its thresholds.
 
@@ -45,6 +51,7 @@ def evaluate_images(
         model: any.
         data: N images.
         columns: indices of the model's classes that the labels are of; None for all.
+        thresholds: in the place of the model's.
         encoding: see `encode_images_once`.
 
     Returns:
@@ -56,7 +63,8 @@ def evaluate_images(
     features = encode_images_once(model, data, **encoding)
     check_any_read(features.kept, data, features.problems)
     scores = region_scores(model, features)[:, slice(None) if columns is None else columns]
-    report = evaluate_scores(model, scores, data.labels[features.kept], features, columns=columns)
+    labels = data.labels[features.kept]
+    report = evaluate_scores(model, scores, labels, features, columns=columns, thresholds=thresholds)
     return report, features.problems
 
 
@@ -67,23 +75,26 @@ def evaluate_scores(
     features: RegionFeatures,
     *,
     columns: np.ndarray | None = None,
+    thresholds: Thresholds | None = None,
     decision_rule: str | None = None,
 ) -> EvaluationReport:
     """Metrics of scores of the readable images; the notes name those that were left out.
 
     Args:
-        model: gives the thresholds.
+        model: gives classes and thresholds.
         scores: (n, M), probabilities, the rows of `features`.
         labels: (n, M), of the same images.
         features: of these images, and what is wrong with the unreadable ones.
         columns: indices of the model's classes that scores and labels are of; None for all.
+        thresholds: in the place of the model's.
         decision_rule: see `evaluate`.
     """
+    limits = updated_thresholds(model.classes, model.thresholds.cpu().numpy(), thresholds)
     report = evaluate(
         scores,
         labels,
         model.classes if columns is None else [model.classes[index] for index in columns],
-        threshold=model.thresholds.cpu().numpy()[slice(None) if columns is None else columns],
+        threshold=limits[slice(None) if columns is None else columns],
         decision_rule=decision_rule,
     )
     if not features.problems:

@@ -13,17 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dualcoop.checks import check_whole
-from dualcoop.data.images import default_workers, open_image, to_rgb
-from dualcoop.errors import ConfigError, DataError
+from dualcoop.data.images import MAX_BYTES, MAX_PIXELS, check_pixels, default_workers, open_image
+from dualcoop.errors import ConfigError, DataError, Message
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ImageInput: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]
-"""A path, a PIL image of any mode, or RGB pixels (H, W, 3), uint8."""
-
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Called after every batch with the images done and their number, None where that is not known."""
+ImageInput: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
+"""A path, the content of an image file, a PIL image of any mode, or RGB pixels (H, W, 3), uint8."""
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
@@ -37,15 +34,20 @@ class ImageBatch(NamedTuple):
     """Some images in the order given.
 
     Attributes:
-        paths: of each image, None where it was given as pixels.
+        paths: of each image, None where it was given in another form.
         errors: why an image could not be read, None for those that could.
         pixels: those that could be read, preprocessed and stacked: a tensor (B, 3, S, S), or an array where
             `preprocess` gives arrays; None when there are none.
     """
 
     paths: list[Path | None]
-    errors: list[str | None]
+    errors: list[Message | None]
     pixels: Any
+
+    @property
+    def readable(self) -> list[bool]:
+        """Whether each image could be read."""
+        return [error is None for error in self.errors]
 
 
 @runtime_checkable
@@ -66,30 +68,33 @@ def is_single_image(images: object) -> TypeGuard[ImageInput]:
     """Whether this is one image rather than many."""
     if isinstance(images, np.ndarray):
         return images.ndim < 4 and images.dtype.kind not in "OU"
-    return isinstance(images, str | os.PathLike | Image.Image)
+    return isinstance(images, str | os.PathLike | bytes | Image.Image)
 
 
-def read_image(image: ImageInput, *, draft_size: int | None = None) -> Image.Image:
+def read_image(
+    image: ImageInput, *, draft_size: int | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> Image.Image:
     """One image as an upright RGB image.
 
     Args:
-        image: path, PIL image or uint8 array (H, W, 3).
+        image: path, content of a file, PIL image or uint8 array (H, W, 3).
         draft_size: side that will be needed, pixels; a JPEG may be decoded smaller, never under it.
+        max_pixels: width times height above which an image is refused before it is decoded.
+        max_bytes: size above which a file, or its content, is refused.
 
     Raises:
-        DataError: when it cannot be read, or is something else.
+        DataError: when it cannot be read, is over a limit, or is something else.
     """
-    if isinstance(image, str | os.PathLike):
-        return open_image(image, draft_size=draft_size)
-    if isinstance(image, Image.Image):
-        return to_rgb(image)
+    if isinstance(image, str | os.PathLike | bytes | Image.Image):
+        return open_image(image, draft_size=draft_size, max_pixels=max_pixels, max_bytes=max_bytes)
     if not isinstance(image, np.ndarray):
-        raise DataError(f"an image is {_kind(image)}, expected a path, a PIL image or a uint8 array (H, W, 3)")
+        raise DataError(f"an image is {_kind(image)}, expected a path, bytes, a PIL image or a uint8 array (H, W, 3)")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise DataError(
             f"an image is an array of shape {image.shape} and dtype {image.dtype}, expected RGB pixels "
             "(height, width, 3) as uint8 in 0 to 255"
         )
+    check_pixels(None, (image.shape[1], image.shape[0]), max_pixels)
     return Image.fromarray(image)
 
 
@@ -106,6 +111,8 @@ def image_batches(
     draft_size: int | None = None,
     in_order: bool = False,
     workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
 ) -> Generator[ImageBatch, None, None]:
     """Read images batch by batch, so that any number of them fits into memory.
 
@@ -122,15 +129,17 @@ def image_batches(
         in_order: call `preprocess` in the caller's thread and the images' order, as random transforms need it;
             the threads then only decode.
         workers: threads, by default one for each core that the process may use, at most 8.
+        max_pixels, max_bytes: see `read_image`.
 
     Raises:
         ConfigError: for a batch size or workers under 1 or another `on_error`.
         DataError: with "raise", for an image that cannot be read.
     """
+    workers = default_workers() if workers is None else workers
     check_whole("batch_size", batch_size, 1)
-    check_whole("workers", default_workers() if workers is None else workers, 1)
+    check_whole("workers", workers, 1)
     if on_error not in ON_ERROR:
-        raise ConfigError(f"on_error is {on_error!r}, expected one of {', '.join(ON_ERROR)}")
+        raise ConfigError(f"is {on_error!r}, expected one of {', '.join(ON_ERROR)}", option="on_error")
     try:
         remaining = iter(images)
     except TypeError as error:
@@ -139,12 +148,12 @@ def image_batches(
     in_place = preprocess if isinstance(preprocess, WritesInPlace) and not in_order else None
 
     def read(image: ImageInput, place: NDArray[np.float32] | None) -> Any:
-        image = read_image(image, draft_size=draft_size)
+        image = read_image(image, draft_size=draft_size, max_pixels=max_pixels, max_bytes=max_bytes)
         if in_place is None or place is None:
             return image if in_order else preprocess(image)
         return in_place.write(image, place)
 
-    pool = ThreadPoolExecutor(workers or default_workers(), thread_name_prefix="dualcoop-read")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="dualcoop-read")
     started: deque[tuple[list[ImageInput], list[Future[Any]], NDArray[np.float32] | None]] = deque()
     try:
         while True:
@@ -155,7 +164,7 @@ def image_batches(
             if not started:
                 return
             batch, reading, room = started.popleft()
-            errors: list[str | None] = []
+            errors: list[Message | None] = []
             pixels: list[Any] = []
             for future in reading:
                 try:
@@ -165,7 +174,7 @@ def image_batches(
                 except DataError as error:
                     if on_error == "raise":
                         raise
-                    errors.append(str(error))
+                    errors.append(error.message)
             paths = [Path(p) if isinstance(p, str | os.PathLike) else None for p in batch]
             stack = None
             if pixels:
@@ -175,7 +184,7 @@ def image_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def in_turn(
+def one_by_one(
     batches: Iterable[Batch], compute: Callable[[Batch], Result]
 ) -> Generator[tuple[Batch, Result], None, None]:
     """Every batch with its result, one after the other."""
@@ -183,7 +192,7 @@ def in_turn(
         yield batch, compute(batch)
 
 
-def _channels_first(room: NDArray[np.float32], errors: Sequence[str | None]) -> "Tensor":
+def _channels_first(room: NDArray[np.float32], errors: Sequence[Message | None]) -> "Tensor":
     """What was written to (b, S, S, 3) for the B images without an error, as (B, 3, S, S)."""
     import torch
 

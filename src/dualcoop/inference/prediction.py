@@ -5,13 +5,16 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualcoop.class_names import class_index
-from dualcoop.errors import ConfigError
+from dualcoop.errors import PYTHON, ConfigError, Message
+
+Thresholds: TypeAlias = float | Sequence[float] | NDArray[Any] | Mapping[str, float]
+"""One number for all classes, one for each (M,), or a mapping that sets the named classes only."""
 
 SHOWN = 5
 
@@ -21,12 +24,13 @@ class Prediction:
     """Scores and decisions for every class of one image.
 
     Attributes:
-        path: the file, or None for an image given as pixels.
+        path: the file, or None for an image given in another form.
         labels: names decided present, highest score first.
         scores: probability of every class, in [0, 1], in the model's order.
         decisions: whether each class's score exceeds its threshold, in the model's order.
         error: why the image could not be read, when errors are skipped; labels, scores and decisions are
             empty then.
+        message: the same as data, for front ends with words of their own.
     """
 
     path: Path | None
@@ -34,6 +38,7 @@ class Prediction:
     scores: dict[str, float]
     decisions: dict[str, bool]
     error: str | None = None
+    message: Message | None = None
 
     @classmethod
     def from_probabilities(
@@ -62,9 +67,9 @@ class Prediction:
         )
 
     @classmethod
-    def unreadable(cls, error: str, *, path: str | os.PathLike[str] | None = None) -> "Prediction":
+    def unreadable(cls, message: Message, *, path: str | os.PathLike[str] | None = None) -> "Prediction":
         """The place of an image that could not be read."""
-        return cls(None if path is None else Path(path), (), {}, {}, error)
+        return cls(None if path is None else Path(path), (), {}, {}, message.rendered(PYTHON), message)
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The k classes of the highest scores with their scores, whether decided present or not."""
@@ -100,22 +105,22 @@ class Prediction:
 
 
 def updated_thresholds(
-    classes: Sequence[str],
-    current: NDArray[np.float32],
-    thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float],
+    classes: Sequence[str], current: NDArray[np.float32], thresholds: Thresholds | None
 ) -> NDArray[np.float32]:
     """The probabilities above which classes count as present, after a change: (M,), float32.
 
     Args:
         classes: M names.
         current: (M,), stays as it is.
-        thresholds: one for all classes, one for each (M,), or a mapping that sets the named classes only.
+        thresholds: see `Thresholds`; None changes nothing.
 
     Raises:
         ConfigError: for a wrong number of them, or values that are not finite.
         ModelError: for a name that is no class of this model.
     """
     values = np.array(current, dtype=np.float32)
+    if thresholds is None:
+        return values
     try:
         if isinstance(thresholds, Mapping):
             for name, value in thresholds.items():
@@ -129,7 +134,8 @@ def updated_thresholds(
             raise ValueError("some are not finite")
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"thresholds are {reprlib.repr(thresholds)} ({error}), expected one number, {len(values)} "
-            "numbers, or numbers by class name"
+            f"are {reprlib.repr(thresholds)} ({error}), expected one number, {len(values)} numbers, or numbers by "
+            "class name",
+            option="thresholds",
         ) from error
     return values

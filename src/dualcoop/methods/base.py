@@ -16,11 +16,13 @@ from torch import Tensor
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.loading.registry import place_backbone
 from dualcoop.class_names import checked_classes
+from dualcoop.counting import Progress
+from dualcoop.data.images import MAX_BYTES, MAX_PIXELS
 from dualcoop.errors import ConfigError
 from dualcoop.evaluation import class_thresholds
 from dualcoop.features.encoding import RegionFeatures
 from dualcoop.features.scoring import region_scores
-from dualcoop.inference.images import Batch, ImageInput, Progress, Result, read_image
+from dualcoop.inference.images import Batch, ImageInput, Result, read_image
 from dualcoop.inference.predictor import Predictor
 from dualcoop.inference.side_by_side import side_by_side, streams
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
@@ -157,22 +159,39 @@ class Method(RegionClassifier, Predictor):
         return export_onnx(self, path, quantize=quantize, calibration=calibration)
 
     def encode_images(
-        self, images: ImageInput | Iterable[ImageInput], batch_size: int = 32, progress: Progress | None = None
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        batch_size: int = 32,
+        progress: Progress | None = None,
+        *,
+        on_error: str = "raise",
+        workers: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
     ) -> Tensor:
         """Region features of images, without gradients: (B, R, D) on the model's device.
 
         Args:
-            images: one or many of: a path, a PIL image, RGB pixels (H, W, 3) as uint8.
+            images: one or many, see `predict_proba`.
             batch_size: images in a batch; on a CPU up to four batches are encoded at once.
             progress: called as progress(done, total) after every batch.
+            on_error: "raise" stops at an image that cannot be read; "skip" puts NaN into its place, so that there are
+                features for every image.
+            workers, max_pixels, max_bytes: see `predict_proba`.
 
         Raises:
-            DataError: naming the first image that cannot be read.
+            DataError: with "raise", naming the first image that cannot be read.
+            ConfigError: see `predict_proba`.
         """
+        reading = {"on_error": on_error, "workers": workers, "max_pixels": max_pixels, "max_bytes": max_bytes}
         regions = [torch.empty(0, *self.region_shape, device=self.device)]
-        for _, found in self.in_batches(images, lambda: self._constant_regions, batch_size, "raise", progress):
-            if found is not None:
-                regions.append(found)
+        for batch, found in self.in_batches(images, lambda: self._constant_regions, batch_size, progress, **reading):
+            if found is None or not all(batch.readable):
+                aligned = regions[0].new_full((len(batch.errors), *self.region_shape), torch.nan)
+                if found is not None:
+                    aligned[batch.readable] = found.to(aligned)
+                found = aligned
+            regions.append(found)
         return torch.cat(regions)
 
     def preprocessing(self) -> Callable[[Image.Image], Tensor]:
@@ -195,7 +214,7 @@ class Method(RegionClassifier, Predictor):
         self, batches: Iterable[Batch], compute: Callable[[Batch], Result]
     ) -> Generator[tuple[Batch, Result], None, None]:
         """Every batch with its result, in order; see `side_by_side`."""
-        return side_by_side(batches, compute, self.device)
+        return side_by_side(batches, compute, self.device, self.backbone)
 
     def threshold_values(self) -> NDArray[np.float32]:
         """(M,): a class is present where its probability exceeds its threshold."""

@@ -6,13 +6,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.class_names import checked_classes, class_index
 from dualcoop.errors import ConfigError, ModelError
-from dualcoop.inference.prediction import updated_thresholds
+from dualcoop.inference.prediction import Thresholds, updated_thresholds
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -177,7 +176,7 @@ class RegionClassifier(nn.Module, ABC):
         """
         return class_index(self.classes, label)
 
-    def set_thresholds(self, thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float]) -> None:
+    def set_thresholds(self, thresholds: Thresholds) -> None:
         """Set the probabilities above which classes count as present.
 
         Args:

@@ -89,8 +89,6 @@ def evaluate(
     name, part = _part(loaded, split)
     network = _open(model, part, which_classes, compute)
     part, columns = _matched(network, part, which_classes)
-    if threshold is not None:
-        network.set_thresholds(threshold)
     # Says so where the device cannot compute in this precision, before anything is encoded.
     autocast(network.device, compute.precision)
     encoding = {
@@ -101,7 +99,7 @@ def evaluate(
         "batch_size": compute.batch_size,
         "workers": compute.workers,
     }
-    report = _report(network, part, columns, encoding)
+    report = _report(network, part, columns, threshold, encoding)
     kind = format_of(report_format, output)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -182,13 +180,19 @@ def _matched(
 
 
 def _report(
-    network: "Method", part: "LabelledImages", columns: "NDArray[np.int64]", encoding: dict[str, Any]
+    network: "Method",
+    part: "LabelledImages",
+    columns: "NDArray[np.int64]",
+    threshold: float | None,
+    encoding: dict[str, Any],
 ) -> "EvaluationReport":
     """Metrics over the images that can be read; the others are named, or stop the command when strict."""
     from dualcoop.features.scoring import evaluate_images
 
     with progress_bar("evaluating", len(part)) as update:
-        report, problems = evaluate_images(network, part, columns=columns, progress=update, **encoding)
+        report, problems = evaluate_images(
+            network, part, columns=columns, thresholds=threshold, progress=update, **encoding
+        )
     for problem in problems:
         warn(f"left out: {in_words(problem)}")
     return report

@@ -96,8 +96,6 @@ def tag(
     names = read_labels(label.labels, label.labels_file)
     images = _find(paths, strict)
     network, computing = _open(model, names, backbone, compute)
-    if out.threshold is not None:
-        network.set_thresholds(out.threshold)
     top = None if out.all_scores else out.top
     remaining = images
     if out.resume and out.output is not None:
@@ -125,6 +123,7 @@ def tag(
             predictions = network.iter_predictions(
                 remaining,
                 compute.batch_size,
+                thresholds=out.threshold,
                 on_error="raise" if strict else "skip",
                 progress=update,
                 workers=compute.workers,
@@ -168,7 +167,7 @@ def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally)
             writer.write(prediction)
             tally.tagged += 1
         else:
-            warn(f"skipped {in_words(prediction.error)}")
+            warn(f"skipped {in_words(prediction)}")
             tally.skipped += 1
 
 
