@@ -1,7 +1,11 @@
 """An exported file at work."""
 
+import copy
+import pickle
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -54,6 +58,49 @@ def test_thresholds_decide_and_can_be_changed(exported, photographs):
     assert set(tagger.predict(photographs[0]).labels) == {"dog", "naïve kite"}
     with pytest.raises(ModelError, match="'cat' is none of the model's 3 classes"):
         tagger.set_thresholds({"cat": 1.0})
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda tagger: pickle.loads(pickle.dumps(tagger))])
+def test_copies_open_the_file_again_and_predict_the_same(exported, photographs, duplicate, monkeypatch):
+    monkeypatch.chdir(exported[1].parent)
+    tagger = OnnxTagger(exported[1].name)
+    tagger.set_thresholds({"dog": 0.125})
+    before = len(pickle.dumps(tagger))
+    expected = tagger.predict(photographs)
+    assert len(pickle.dumps(tagger)) == before
+    monkeypatch.undo()
+    assert duplicate(tagger).predict(photographs) == expected
+
+
+def test_a_pickle_of_a_file_that_was_replaced_is_refused(exported, tmp_path):
+    path = tmp_path / "tagger.onnx"
+    path.write_bytes(exported[1].read_bytes())
+    pickled = pickle.dumps(OnnxTagger(path))
+    proto = onnx.load(path)
+    next(entry for entry in proto.metadata_props if entry.key.endswith("thresholds")).value = "[0.1, 0.2, 0.3]"
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match=r"tagger\.onnx: the file is not the one that this tagger was opened from"):
+        pickle.loads(pickled)
+    path.unlink()
+    with pytest.raises(ModelError, match=r"tagger\.onnx: the file is missing\. Write it with `dualcoop export"):
+        pickle.loads(pickled)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_many_threads_call_a_tagger_at_once(exported, photographs, precision):
+    if precision == "bfloat16":
+        pytest.importorskip("openvino", reason="needs the package of the extra `openvino`")
+    tagger = OnnxTagger(exported[1], precision=precision)
+    all_are_there = threading.Barrier(6, timeout=60)
+
+    def scores(_):
+        all_are_there.wait()
+        return [tagger.predict_proba(photographs, 1) for _ in range(4)]
+
+    expected = tagger.predict_proba(photographs, 1)
+    with ThreadPoolExecutor(6) as pool:
+        for found in pool.map(scores, range(6)):
+            np.testing.assert_allclose(found, [expected] * 4, rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_is_near_float32(exported, photographs):

@@ -1,7 +1,7 @@
 """An exported file at work: ONNX Runtime or OpenVINO, NumPy and Pillow, no torch."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dualcoop.class_names import class_index
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.export.description import TaggerDescription
 from dualcoop.export.runtimes import Run, open_graph
-from dualcoop.inference.prediction import updated_thresholds
+from dualcoop.inference.prediction import Thresholds, updated_thresholds
 from dualcoop.inference.predictor import Predictor
 from dualcoop.inference.squash import squash
 
@@ -29,7 +29,8 @@ def is_exported(name: str | os.PathLike[str]) -> bool:
 class OnnxTagger(Predictor):
     """What `dualcoop export` wrote, ready to tag images as the model it came from would.
 
-    `predict`, `predict_proba` and `iter_predictions` are those of `DualCoOp`.
+    `predict`, `predict_proba` and `iter_predictions` are those of `DualCoOp`; any number of threads may call them. A
+    pickle names the file, which has to be there unchanged where it is loaded.
 
     Attributes:
         description: what the file says about itself.
@@ -59,15 +60,31 @@ class OnnxTagger(Predictor):
             ModelError: when the file is missing, damaged, or not from `dualcoop export`.
             ConfigError: for a package that is not installed, or a device or precision that it does not have.
         """
-        path = Path(path).expanduser()
-        if not path.is_file():
-            raise ModelError(f"{path}: the file is missing. Write it with `dualcoop export MODEL --output {path.name}`")
-        self._run: Run
-        self._run, properties = open_graph(path, device=device, precision=precision, threads=threads)
-        self.description = TaggerDescription.from_properties(properties, str(path))
+        self._path = Path(path).expanduser()
+        self._options: dict[str, Any] = {"device": device, "precision": precision, "threads": threads}
+        self.description = self._opened()
         self.classes = self.description.classes
         self.image_size = self.description.image_size
         self.thresholds = np.array(self.description.thresholds, dtype=np.float32)
+
+    def _opened(self) -> TaggerDescription:
+        path = self._path
+        if not path.is_file():
+            remedy = f"write it with `dualcoop export MODEL --output {path.name}`"
+            raise ModelError("the file is missing", where=str(path), remedy=remedy)
+        self._run: Run
+        self._run, properties = open_graph(path, **self._options)
+        self._path = path.absolute()
+        return TaggerDescription.from_properties(properties, str(path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the opened file, which is named and opened again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_run"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._opened() != self.description:
+            raise ModelError("the file is not the one that this tagger was opened from", where=str(self._path))
 
     def class_index(self, label: str) -> int:
         """Position of a class; underscores and white space do not matter.
@@ -77,7 +94,7 @@ class OnnxTagger(Predictor):
         """
         return class_index(self.classes, label)
 
-    def set_thresholds(self, thresholds: float | Sequence[float] | NDArray[Any] | Mapping[str, float]) -> None:
+    def set_thresholds(self, thresholds: Thresholds) -> None:
         """Set the probabilities above which classes count as present; the file stays as it is.
 
         Args:
@@ -101,7 +118,8 @@ class OnnxTagger(Predictor):
         """
         side = self.image_size
         if pixels.ndim != 4 or pixels.shape[1:] != (side, side, 3) or pixels.dtype != np.uint8:
-            raise ConfigError(f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (B, {side}, {side}, 3)")
+            expected = f"uint8 (B, {side}, {side}, 3)"
+            raise ConfigError(f"are {pixels.dtype} {pixels.shape}, expected {expected}", option="pixels")
         return self._run(pixels)
 
     def threshold_values(self) -> NDArray[np.float32]:

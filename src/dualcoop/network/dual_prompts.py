@@ -183,6 +183,10 @@ class DualCoOpNetwork(RegionClassifier):
         added = self._constant_text_features(new) if len(new) else None
         self.keep_text_features(merged_text_features(known, added, rows))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but kept text features."""
+        return {**self.__dict__, "_kept_text": None}
+
     def _constant_text_features(self, class_subset: Tensor | None = None) -> TextFeatures:
         # Constant features deserve full precision, and must stay usable where gradients are wanted.
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):

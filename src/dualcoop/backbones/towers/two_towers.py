@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -205,6 +206,10 @@ class TwoTowerBackbone(Backbone):
             marks = TensorMarks(tensors.values(), values=SAMPLED_VALUES)
             self._fingerprint = (marks, fingerprint(tensors, self.configuration()))
         return self._fingerprint[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but a kept fingerprint."""
+        return {**self.__dict__, "_fingerprint": None}
 
     def _encode(self, images: Tensor, encode: Callable[[ImageTower, Tensor], Tensor]) -> Tensor:
         """L2-normalised float32 features; a frozen tower sees a few images at a time, any other the whole batch."""
