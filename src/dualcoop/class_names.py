@@ -22,10 +22,10 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
             underscores and white space.
     """
     if isinstance(classes, str):
-        raise ConfigError(f"classes is the text {classes!r}, expected a list of names")
+        raise ConfigError(f"is the text {classes!r}, expected a list of names", option="classes")
     names = tuple(classes)
     if not names:
-        raise ConfigError("there are no classes; give at least one name")
+        raise ConfigError("there are no classes", remedy="give at least one name")
     seen: dict[str, str] = {}
     for position, name in enumerate(names):
         if not isinstance(name, str) or not normalise_name(name):
@@ -33,7 +33,8 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
         first = seen.setdefault(normalise_name(name), name)
         if len(seen) <= position:
             same = "twice" if first == name else f"as {first!r} and {name!r}, which make the same prompt"
-            raise ConfigError(f"class {normalise_name(name)!r} is given {same}; every class needs a name of its own")
+            what = f"class {normalise_name(name)!r} is given {same}"
+            raise ConfigError(what, remedy="give every class a name of its own")
     return names
 
 

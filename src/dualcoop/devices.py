@@ -22,9 +22,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"device is {str(device)!r}, not usable here ({reason}); expected auto, cpu, cuda or mps"
-        ) from error
+        what = f"is {str(device)!r}, not usable here ({reason}); expected auto, cpu, cuda or mps"
+        raise ConfigError(what, option="device") from error
     return resolved
 
 

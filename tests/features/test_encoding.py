@@ -133,7 +133,7 @@ def test_too_little_room_for_the_file_is_said_before_it_is_written(model, train_
     monkeypatch.setattr(store, "MEMORY_BYTES", 100)
     usage = namedtuple("usage", "total used free")(10**6, 10**6, 50)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda place: usage)
-    with pytest.raises(DataError, match=r"features of 14 views of images take .* GiB free: make room"):
+    with pytest.raises(DataError, match=r"features of 14 views of images take .* GiB free. Make room"):
         encode_images_once(model, train_data, folder=tmp_path)
 
 

@@ -82,7 +82,7 @@ def test_all_classes_may_be_sampled(train_data):
 
 def test_a_mask_that_was_not_applied_is_noticed(valid_data):
     mask = partial_label_mask(valid_data, 0.5)
-    assert "train on mask.apply(data)" in refusal(DataError, train=valid_data, mask=mask)
+    assert "Train on mask.apply(data)" in refusal(DataError, train=valid_data, mask=mask)
     Trainer(make_model(), train=mask.apply(valid_data), mask=mask)
 
 

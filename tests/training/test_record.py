@@ -83,7 +83,7 @@ def test_images_left_out_are_listed(make_record, run_file):
 
 def test_a_folder_that_cannot_be_made_is_refused(make_record, tmp_path):
     (tmp_path / "run").write_text("in the way")
-    with pytest.raises(ConfigError, match=r"nothing can be written to output_dir .*run .*give another folder"):
+    with pytest.raises(ConfigError, match=r"output_dir is .*run, where nothing can be written .* Give another folder"):
         make_record().start(0)
 
 

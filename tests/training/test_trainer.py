@@ -435,7 +435,7 @@ def test_without_a_folder_nothing_is_written(train_data, tmp_path, monkeypatch):
 def test_a_folder_in_the_way_stops_the_run_before_any_encoding(train_data, tmp_path, image_calls):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ConfigError, match="nothing can be written to output_dir"):
+        with pytest.raises(ConfigError, match="where nothing can be written"):
             Trainer(make_model(), quick(output_dir=folder), train=train_data).train()
     assert image_calls == []
 

@@ -21,7 +21,7 @@ from dualcoop.cache import (
     view_key,
 )
 from dualcoop.data.problems import DataWarning
-from dualcoop.errors import DataError
+from dualcoop.errors import AnyOf, DataError, Option
 from dualcoop.network import RegionClassifier
 
 Block: TypeAlias = Regions | Shard
@@ -192,8 +192,14 @@ def _values(shape: tuple[int, int, int], dtype: np.dtype[Any], folder: Path | No
     if size > free:
         raise DataError(
             f"the features of {shape[0]} views of images take {size / 2**30:.1f} GiB, and {place} has "
-            f"{free / 2**30:.1f} GiB free: make room, give an output_dir on a larger disk, a smaller "
-            "image_size or fewer views, or encode anew in every epoch with views=0"
+            f"{free / 2**30:.1f} GiB free",
+            remedy=AnyOf(
+                "make room",
+                ("give an ", Option("output_dir"), " on a larger disk"),
+                ("a smaller ", Option("image_size")),
+                ("fewer ", Option("views")),
+                ("encode anew in every epoch with ", Option("views", 0)),
+            ),
         )
     # Unlinked at once, so that nothing is left behind however the run ends.
     with tempfile.TemporaryFile(dir=place) as file:

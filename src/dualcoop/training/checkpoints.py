@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from dualcoop.errors import ModelError
+from dualcoop.errors import ModelError, Option
 from dualcoop.files import write_file
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -35,8 +35,9 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, 
         write_file(path, data)
     except OSError as error:
         raise ModelError(
-            f"{path}: the checkpoint cannot be written ({error.strerror or error}): make room or choose "
-            "another output_dir; the one before it is intact"
+            f"the checkpoint cannot be written ({error.strerror or error}); the one before it is intact",
+            where=str(path),
+            remedy=("make room or choose another ", Option("output_dir")),
         ) from error
 
 
@@ -57,7 +58,8 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
             raise ValueError("its content is not what was written")
         return tensors, json.loads(metadata["state"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ModelError(f"the checkpoint {path} is damaged ({error}): delete it and start the run again") from error
+        what = f"the checkpoint is damaged ({error})"
+        raise ModelError(what, where=str(path), remedy="delete it and start the run again") from error
 
 
 def remove_checkpoint(folder: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from dualcoop.class_names import ClassDifferences
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
-from dualcoop.errors import ConfigError, DataError, ModelError
+from dualcoop.errors import ConfigError, DataError, ModelError, Only, Option
 from dualcoop.features.checks import check_labelled, check_shape
 from dualcoop.features.encoding import RegionFeatures
 from dualcoop.network import DualCoOpNetwork
@@ -32,8 +32,8 @@ def check_run(
     _check_labels(model, arguments, train.labels, None if valid is None else valid.labels)
     if mask is not None and (mask.keep.shape != train.labels.shape or train.known[~mask.keep].any()):
         raise DataError(
-            "the training labels did not go through the mask that is to be written down with the run: "
-            "train on mask.apply(data), or leave the mask out"
+            "the training labels did not go through the mask that is to be written down with the run",
+            remedy="train on mask.apply(data), or leave the mask out",
         )
 
 
@@ -75,17 +75,20 @@ def _check_labels(
 ) -> None:
     if not list(model.prompts.parameters()):
         raise ConfigError(
-            "the model's prompts are hand-crafted templates, so there is nothing to train: "
-            "make the model with prompts=PromptConfig()"
+            "the model's prompts are hand-crafted templates, so there is nothing to train",
+            remedy=Only("python", "make the model with prompts=PromptConfig()"),
         )
     check_positives(train)
     if arguments.select == "best" and (valid is None or not (valid > 0).any()):
         lack = "there are no validation images" if valid is None else "no validation label is known as present"
         raise ConfigError(
-            f"select is 'best', but {lack} to choose by: hold images out of the training set, or use select='last'"
+            f"is 'best', but {lack} to choose by",
+            option="select",
+            remedy=("hold images out of the training set, or use ", Option("select", "last")),
         )
     if arguments.class_sample is not None and arguments.class_sample > len(model.classes):
-        raise ConfigError(f"class_sample is {arguments.class_sample}, but there are only {len(model.classes)} classes")
+        what = f"is {arguments.class_sample}, but there are only {len(model.classes)} classes"
+        raise ConfigError(what, option="class_sample")
 
 
 def check_positives(labels: np.ndarray) -> None:
@@ -96,8 +99,8 @@ def check_positives(labels: np.ndarray) -> None:
     """
     if not (labels > 0).any():
         raise DataError(
-            f"there are {len(labels)} training images, and no label among them is known to be present: "
-            "give images with at least one label"
+            f"there are {len(labels)} training images, and no label among them is known to be present",
+            remedy="give images with at least one label",
         )
 
 
@@ -112,7 +115,8 @@ def check_classes(model: DualCoOpNetwork, data: LabelledImages) -> None:
     differences = ClassDifferences.between(model.classes, data.classes)
     raise ModelError(
         f"the data's {len(data.classes)} classes are not the model's {len(model.classes)}. "
-        f"{differences or 'Their order or spelling differs.'} Load the data with classes=model.classes."
+        f"{differences or 'Their order or spelling differs.'}",
+        remedy=Only("python", "load the data with classes=model.classes"),
     )
 
 
@@ -134,5 +138,6 @@ def check_features(
     if features is None:
         return
     if not views:
-        raise ConfigError(f"{name} are given, but this run encodes images anew in every epoch: leave them out")
+        what = "are given, but this run encodes images anew in every epoch"
+        raise ConfigError(what, option=name, remedy="leave them out")
     check_shape(model, features, 0 if data is None else len(data), name, views)

@@ -101,9 +101,8 @@ class RunRecord(Callback):
                 self._mask.save(self._folder / MASK_FILE)
             self._write()
         except OSError as error:
-            raise ConfigError(
-                f"nothing can be written to output_dir {self._folder} ({error.strerror or error}): give another folder"
-            ) from error
+            what = f"is {self._folder}, where nothing can be written ({error.strerror or error})"
+            raise ConfigError(what, option="output_dir", remedy="give another folder") from error
 
     def leave_out(self, problems: Sequence[Problem]) -> None:
         """Note images that cannot be read."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from dualcoop.errors import ModelError
+from dualcoop.errors import ModelError, Option
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.callbacks import Callback
@@ -136,8 +136,8 @@ class Run:
         tensors, state = found
         if state.get("run") != identity:
             raise ModelError(
-                f"the checkpoint in {folder} belongs to a run with other data, classes, backbone or options: "
-                "repeat the options of that run, or choose another output_dir"
+                f"the checkpoint in {folder} belongs to a run with other data, classes, backbone or options",
+                remedy=("repeat the options of that run, or choose another ", Option("output_dir")),
             )
         try:
             assign(self.learnable, {name: tensors[f"{NOW}{name}"] for name in self.learnable})
@@ -149,6 +149,6 @@ class Run:
             self.epochs = Epochs(**state["epochs"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(
-                f"the checkpoint in {folder} does not have what this version of dualcoop needs ({error}): "
-                "delete it and start the run again"
+                f"the checkpoint in {folder} does not have what this version of dualcoop needs ({error})",
+                remedy="delete it and start the run again",
             ) from error

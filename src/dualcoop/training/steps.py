@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualcoop.errors import ConfigError
+from dualcoop.errors import ConfigError, Option
 from dualcoop.functional.losses import LOSSES, Loss
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import TextFeatures
@@ -71,8 +71,8 @@ def train_epoch(
         value = objective.item()
         if not math.isfinite(value):
             raise ConfigError(
-                f"the loss is {value} in epoch {epoch + 1}: the steps are too large; give a learning_rate "
-                f"under {arguments.learning_rate:g}"
+                f"the loss is {value} in epoch {epoch + 1}: the steps are too large",
+                remedy=("give a ", Option("learning_rate"), f" under {arguments.learning_rate:g}"),
             )
         optimizer.zero_grad(set_to_none=True)
         objective.backward()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dualcoop.errors import DataError
+from dualcoop.errors import DataError, Option
 from dualcoop.evaluation import EvaluationReport, class_thresholds, mean_average_precision
 from dualcoop.features.encoding import RegionFeatures
 from dualcoop.features.scoring import evaluate_scores, region_logits, region_scores
@@ -48,8 +48,12 @@ class Validation:
         self._encode_again = encode_again
         if arguments.select == "best" and not (labels > 0).any():
             raise DataError(
-                "select is 'best', but no label is known to be present in the validation images that can be "
-                f"read. {features.problems[0]} Mend such images, or use select='last'."
+                (
+                    "is 'best', but no label is known to be present in the validation images that can be read, unlike "
+                    f"in those left out, such as {features.problems[0]}"
+                ),
+                option="select",
+                remedy=("mend such images, or use ", Option("select", "last")),
             )
 
     def row(self) -> dict[str, Any]:
