@@ -26,7 +26,9 @@ from dualcoop.data.masks import partial_label_mask
 from dualcoop.data.splits import hold_out_images
 from dualcoop.evaluation import mean_average_precision
 from dualcoop.features.scoring import region_scores
+from dualcoop.options import FeaturePrecision
 from dualcoop.training import RegionFeatures, encode_images_once
+from dualcoop.training.arguments import Augmentation
 from dualcoop.training.provenance import machine, versions
 from experiments.methods import ARGUMENTS, CLASS_SPECIFIC
 from experiments.photographs import DEFAULT_ROOT, IMAGE_SIZES, VALID_SHARE, console, load_parts
@@ -47,8 +49,8 @@ class Variant(NamedTuple):
     """
 
     views: int
-    augmentation: str
-    stored: str = "float16"
+    augmentation: Augmentation
+    stored: FeaturePrecision = "float16"
 
 
 VARIANTS = {

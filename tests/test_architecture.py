@@ -17,7 +17,7 @@ MAX_LINES = 350
 # Modules and packages directly under dualcoop, lowest layer first. Each may import the layers below it;
 # members of one layer may import each other as long as no cycle arises when the modules are loaded.
 LAYERS = (
-    ("errors", "lazy", "version", "files", "counting", "checks"),
+    ("errors", "lazy", "version", "files", "counting", "checks", "options"),
     ("functional", "data", "evaluation", "cache", "class_names", "devices", "tensor_marks"),
     ("inference", "baselines"),
     ("backbones",),
@@ -38,6 +38,7 @@ INDEPENDENT = {
     "files": set(),
     "counting": set(),
     "checks": {"errors"},
+    "options": {"errors"},
     "functional": {"errors", "checks"},
     "cache": {"errors", "checks", "files", "counting"},
     "data": {"errors", "checks", "counting", "files", "lazy", "options"},

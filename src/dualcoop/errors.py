@@ -118,18 +118,15 @@ def rendered(text: Text, front_end: FrontEnd) -> str | None:
     return None if None in parts else "".join(part for part in parts if part is not None)
 
 
-@dataclass(frozen=True)
 class _Naming:
     """Speaks as another front end, and names the options that it lacks."""
 
-    front_end: FrontEnd
-
-    @property
-    def name(self) -> str:
-        return self.front_end.name
+    def __init__(self, front_end: FrontEnd) -> None:
+        self.name = front_end.name
+        self._front_end = front_end
 
     def spelled(self, option: Option) -> str:
-        return self.front_end.spelled(option) or PYTHON.spelled(option)
+        return self._front_end.spelled(option) or PYTHON.spelled(option)
 
 
 def in_any_case(text: Text, front_end: FrontEnd) -> str:

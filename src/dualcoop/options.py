@@ -99,7 +99,8 @@ def check_options(options: Any) -> None:
     """
     from pydantic import ValidationError
 
-    for name, (kind, checker) in _checkers(type(options)).items():
+    of_class: Any = type(options)
+    for name, (kind, checker) in _checkers(of_class).items():
         value = getattr(options, name)
         try:
             fitting = checker.validate_python(Path(value) if isinstance(value, os.PathLike) else value)
@@ -109,7 +110,7 @@ def check_options(options: Any) -> None:
 
 
 @cache
-def _checkers(options: type[Any]) -> "dict[str, tuple[Any, TypeAdapter[Any]]]":
+def _checkers(options: Any) -> "dict[str, tuple[Any, TypeAdapter[Any]]]":
     from pydantic import ConfigDict, TypeAdapter
 
     checkers, kinds = {}, get_type_hints(options, include_extras=True)

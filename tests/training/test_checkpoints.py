@@ -72,7 +72,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(folder, damage):
     before = path.read_bytes()
     path.write_bytes(damage(before))
     assert path.read_bytes() != before
-    with pytest.raises(ModelError, match=f"{CHECKPOINT_FILE} is damaged .*: delete it and start the run again"):
+    with pytest.raises(ModelError, match=f"{CHECKPOINT_FILE}: the checkpoint is damaged .* Delete it and start"):
         read_checkpoint(folder)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from dualcoop.cli.front_end import in_words
 from dualcoop.cli.messages import say
 from dualcoop.cli.option_groups import plain
 from dualcoop.cli.options import DataOptions
@@ -22,23 +21,21 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 10
 
 
-def load_data(table: Path, options: DataOptions, **further: Any) -> "DatasetSplits":
+def load_data(table: Path, options: DataOptions, reading: dict[str, Any]) -> "DatasetSplits":
     """`load_dataset` with the options of the command line; problems are shown one by one.
 
     Args:
         table: label table, annotation file or folder.
         options: of the command line.
-        further: arguments of `load_dataset` that are no shared options, such as `test_fraction`.
+        reading: what the format takes besides.
     """
     from dualcoop.data.loading import load_dataset
     from dualcoop.data.problems import ProblemsWarning
 
-    arguments = plain(options)
-    check = arguments.pop("check_images")
-    bar = progress_bar("checking images") if check else nullcontext(None)
+    bar = progress_bar("checking images") if options.check_images else nullcontext(None)
     with warnings.catch_warnings(record=True) as caught, bar as update:
         warnings.simplefilter("always")
-        data = load_dataset(table, **arguments, **further, check_images=check, progress=update)
+        data = load_dataset(table, **plain(options), **reading, progress=update)
     for warning in caught:
         # The problems are listed below instead.
         if not isinstance(warning.message, ProblemsWarning):
@@ -57,7 +54,7 @@ def show_problems(data: "DatasetSplits") -> None:
         mark="warning",
     )
     for problem in data.problems[:SHOWN_PROBLEMS]:
-        say(f"  {in_words(problem)}")
+        say(("  ", problem.message))
     more = len(data.problems) - SHOWN_PROBLEMS
     if more > 0:
         say((f"  and {more:,} more (", Option("strict"), " stops at the first)"))

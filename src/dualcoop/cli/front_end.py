@@ -29,14 +29,18 @@ class ShellFrontEnd:
             return None
         value = option.value
         if parameter.param_type_name == "argument":
-            return str(parameter.metavar or parameter.name).upper() if value is UNSET else shlex.quote(str(value))
+            return str(parameter.metavar or parameter.name).upper() if value is UNSET else _typed(value)
         flag = _long(parameter.opts)
         if value is UNSET or value is True:
             return flag
         if value is False:
             return _long(parameter.secondary_opts)
         values = value if isinstance(value, list | tuple) else [value]
-        return " ".join(f"{flag} {shlex.quote(str(each))}" for each in values)
+        return " ".join(f"{flag} {_typed(each)}" for each in values)
+
+
+def _typed(value: object) -> str:
+    return shlex.quote(f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _long(flags: list[str]) -> str | None:

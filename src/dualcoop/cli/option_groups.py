@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -19,11 +19,14 @@ SET_BY_USER = ("COMMANDLINE", "DEFAULT_MAP")
 class FieldsOf:
     """Marks a parameter that takes the values of those options of the library that have a panel, by name."""
 
-    kind: type[Any]
+    kinds: tuple[type[Any], ...]
 
-    def offered(self) -> list["Field[Any]"]:
-        """The fields with a panel."""
-        return [each for each in fields(self.kind) if each.metadata.get("panel")]
+    def __init__(self, *kinds: type[Any]) -> None:
+        object.__setattr__(self, "kinds", kinds)
+
+    def offered(self) -> dict[str, type[Any]]:
+        """Names of the fields with a panel, and a class that has them."""
+        return {each.name: kind for kind in self.kinds for each in fields(kind) if each.metadata["panel"]}
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,7 +35,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     A group is a parameter that is a dataclass of `dualcoop.options.option`s, or marked with `FieldsOf`.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, tuple[Callable[..., Any], list[Field[Any]]]] = {}
+    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
     parameters = []
     for parameter in inspect.signature(command).parameters.values():
         hint = hints[parameter.name]
@@ -40,15 +43,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         if not marks and not is_dataclass(hint):
             parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hint))
             continue
-        kind = marks[0].kind if marks else hint
-        described = marks[0].offered() if marks else list(fields(kind))
-        groups[parameter.name] = (dict if marks else kind), described
-        parameters += [_parameter(each, kind) for each in described]
+        offered = marks[0].offered() if marks else {each.name: hint for each in fields(hint)}
+        groups[parameter.name] = (dict if marks else hint), list(offered)
+        parameters += [_parameter(name, kind) for name, kind in offered.items()]
 
     @wraps(command)
     def collected(**values: Any) -> None:
-        for name, (kind, described) in groups.items():
-            values[name] = kind(**{each.name: values.pop(each.name) for each in described})
+        for name, (kind, members) in groups.items():
+            values[name] = kind(**{member: values.pop(member) for member in members})
         command(**values)
 
     collected.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -57,16 +59,17 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return collected
 
 
-def _parameter(each: "Field[Any]", group: type[Any]) -> inspect.Parameter:
+def _parameter(name: str, group: type[Any]) -> inspect.Parameter:
     """An option of the library as Typer wants it: type and default, with help, bounds and flags."""
-    kind, shown, default = get_type_hints(group, include_extras=True)[each.name], each.metadata, each.default
-    bare = get_type_hints(group)[each.name]
+    described = next(each for each in fields(group) if each.name == name)
+    kind, bare = get_type_hints(group, include_extras=True)[name], get_type_hints(group)[name]
+    shown, default = described.metadata, getattr(group, name)
     metavar, flags, word = shown["metavar"], shown["flags"], shown["word_for_none"]
     if get_origin(bare) is tuple:
         # Typer knows no lists of choices; the library refuses other ones.
         bare, default, metavar = list[str], list(default), f"[{'|'.join(choices(kind))}]"
     if default is False and not flags:
-        flags = (f"--{each.name.replace('_', '-')}",)
+        flags = (f"--{name.replace('_', '-')}",)
     annotation = typer.Option(
         *flags,
         help=f'{shown["help"]} "{word}" stands for none.' if word else shown["help"],
@@ -77,7 +80,7 @@ def _parameter(each: "Field[Any]", group: type[Any]) -> inspect.Parameter:
         show_default=shown["shown_default"] or default not in (None, []),
     )
     return inspect.Parameter(
-        each.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[bare, annotation]
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[bare, annotation]
     )
 
 

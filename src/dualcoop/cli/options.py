@@ -2,17 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 from annotated_types import Ge, Le
 
+from dualcoop.cli.option_groups import FieldsOf
+from dualcoop.data.formats.options import PANEL as DATA
+from dualcoop.data.formats.registry import AUTO, FORMATS
 from dualcoop.options import AboveZero, Counted, FeaturePrecision, Precision, option, option_of
 from dualcoop.training.arguments import CACHE, TrainingArguments
 
 COMPUTING = "Computing"
-DATA = "Data"
 
+if TYPE_CHECKING:
+    FormatName: TypeAlias = str
+else:
+    FormatName = Literal[(AUTO, *FORMATS)]
 AutoPrecision: TypeAlias = Literal["auto", Precision]
 
 Model = Annotated[
@@ -97,7 +103,7 @@ class CacheOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How to read a data set; the fields are `load_dataset`'s."""
+    """Where a data set is and how its images are; what each format takes besides stands with the formats."""
 
     images: Path | None = option(
         None,
@@ -105,29 +111,10 @@ class DataOptions:
         panel=DATA,
         metavar="DIR",
     )
-    format: Literal["auto", "table", "coco", "voc", "nuswide"] = option(
-        "auto", "What TABLE is.", panel=DATA, flags=("--data-format",)
-    )
-    unlisted: Literal["auto", "absent", "unknown"] = option(
-        "auto",
-        "Meaning of a label that a row does not list; auto: unknown where there is an absent column or one column for "
-        "each class, otherwise absent.",
-        panel=DATA,
-    )
-    minus_one: Literal["absent", "unknown"] | None = option(
-        None, "Meaning of -1 in class columns; refused without it.", panel=DATA
-    )
-    zero: Literal["absent", "unknown"] = option("absent", "Meaning of 0 in class columns.", panel=DATA)
-    delimiter: str = option(";", "Separates the labels in a cell.", panel=DATA)
-    duplicates: Literal["skip", "merge"] = option(
-        "skip", "Several rows of one image: skip all but the first, or merge them.", panel=DATA
-    )
-    image_column: str | None = option(None, "Column of the image names.", panel=DATA)
-    labels_column: str | None = option(None, "Column of the labels.", panel=DATA)
-    absent_column: str | None = option(None, "Column of absent labels.", panel=DATA)
-    split_column: str | None = option(None, "Column that says train, valid or test.", panel=DATA)
-    encoding: str = option("utf-8", "Of text tables.", panel=DATA)
-    year: int | None = option(None, "2007, 2012, 2014 or 2017, for a folder with several.", panel=DATA)
-    vocabulary: Literal["concepts", "tags", "all"] = option("concepts", "Classes of NUS-WIDE.", panel=DATA)
+    format: FormatName = option(AUTO, "What TABLE is.", panel=DATA, flags=("--data-format",))
     check_images: bool = option(False, "Decode every image first to find broken ones.", panel=DATA)
     strict: bool = option(False, "Stop at the first row or image that cannot be used.", panel=DATA)
+
+
+ReadingOptions = Annotated[dict[str, Any], FieldsOf(*(each.options for each in FORMATS.values()))]
+"""How to read a data set, by the names of `load_dataset`."""

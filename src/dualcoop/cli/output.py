@@ -154,14 +154,13 @@ def check_output(output: Path | None, format: Format, *, resume: bool, overwrite
     if output is None:
         return
     if output.is_dir():
-        remedy = f"name a file, such as {output / 'tags.jsonl'}"
-        raise ConfigError("this is a folder", where=str(output), remedy=remedy)
+        raise ConfigError("this is a folder", where=str(output), remedy=f"name a file, such as {output / 'tags.jsonl'}")
     if resume and format == "table":
         remedy = ("use ", AnyOf(Option("format", "jsonl"), Option("format", "csv")), " with ", Option("resume"))
         raise ConfigError("a table cannot be continued", remedy=remedy)
     if not (resume or overwrite) and output.exists() and output.stat().st_size:
-        remedy = (Option("resume"), " goes on with it, ", Option("overwrite"), " starts it anew")
-        raise ConfigError("the file exists", where=str(output), remedy=remedy)
+        ways = (Option("resume"), " goes on with it, ", Option("overwrite"), " starts it anew")
+        raise ConfigError("the file exists", where=str(output), remedy=ways)
 
 
 def finished_paths(output: Path, format: Format, top: int | None, classes: Sequence[str]) -> set[str]:

@@ -140,7 +140,9 @@ def prompt_config(changes: dict[str, Any], recipe: Recipe, seed: int) -> PromptC
         "published-voc": PromptConfig.paper_partial_labels,
         "published-zero-shot": PromptConfig.paper_zero_shot,
     }
-    settled = {name: None if value == WORDS_FOR_NONE.get(name) else value for name, value in changes.items()}
+    settled: dict[str, Any] = {
+        name: None if value == WORDS_FOR_NONE.get(name) else value for name, value in changes.items()
+    }
     return replace(recipes[recipe](), **settled, seed=seed)
 
 

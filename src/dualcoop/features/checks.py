@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dualcoop.counting import counted
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.errors import ConfigError, DataError
@@ -60,11 +61,12 @@ def check_shape(model: RegionClassifier, features: RegionFeatures, images: int, 
     found = (features.images, *features.region_shape)
     if found != expected or features.views < views:
         raise ConfigError(
-            f"{name} are of {_shape(found, features.views)}, needed are {_shape(expected, views)}: "
-            "encode these images with encode_images_once and this model"
+            f"are of {_shape(found, features.views)}, needed are {_shape(expected, views)}",
+            option=name,
+            remedy="encode these images with encode_images_once and this model",
         )
 
 
 def _shape(shape: tuple[int, ...], views: int) -> str:
     images, regions, dimensions = shape
-    return f"{images} images in {views} view{'' if views == 1 else 's'}, {regions} regions of {dimensions}"
+    return f"{counted(images, 'image')} in {counted(views, 'view')}, {regions} regions of {dimensions}"

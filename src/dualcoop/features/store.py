@@ -102,13 +102,11 @@ class Keeper:
         if cache is not None and self._store is not None:
             size = count * self._store.layout.bytes_per_row
             if not cache.make_room(size):
-                warnings.warn(
+                what = (
                     f"the features of these images take {size / 2**30:.1f} GiB, for which {cache.folder} has no room "
-                    f"within cache_size={cache.size:g} GiB and the free space of the disk: they are encoded for this "
-                    "run alone",
-                    DataWarning,
-                    stacklevel=2,
                 )
+                within = ("within ", Option("cache_size", cache.size), " GiB and the free space of the disk")
+                warnings.warn(DataWarning((what, *within, ": they are encoded for this run alone")), stacklevel=2)
                 self._store = None
         if self._store is None:
             self._row[self.missing] = np.arange(count)

@@ -112,7 +112,8 @@ class PromptConfig:
         own_phrase = self.negative_init != NEGATIVE_PHRASE
         config = self
         if config.absence is None:
-            config = replace(config, absence="words" if own_phrase else backbone.absence)
+            absence: Any = "words" if own_phrase else backbone.absence
+            config = replace(config, absence=absence)
         if config.negative_is_opposite and not own_phrase:
             config = replace(config, negative_init=config.positive_init)
         return config

@@ -27,7 +27,8 @@ def tokenize_prompts(backbone: Backbone, texts: Sequence[str], classes: Sequence
             except BackboneError as error:
                 raise ConfigError(
                     f"the prompt of class {name!r} does not fit into the {backbone.context_length} tokens of "
-                    f"{backbone.name}; use fewer context tokens, a shorter template or a shorter name"
+                    f"{backbone.name}",
+                    remedy="use fewer context tokens, a shorter template or a shorter name",
                 ) from error
         raise
 

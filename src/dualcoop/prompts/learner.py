@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.class_names import normalise_name
-from dualcoop.errors import ConfigError, ModelError
+from dualcoop.errors import ConfigError, ModelError, Only, Option
 from dualcoop.prompts.config import DEFAULT_TOKENS, PromptConfig
 from dualcoop.prompts.layout import PromptLayout, phrase_embeddings
 from dualcoop.prompts.text_features import TextFeatures
@@ -102,7 +102,7 @@ class PromptLearner(nn.Module):
         """
         prompt = self.table.get(name)
         if prompt is None:
-            raise ConfigError(f"there is no {name} prompt: the prompts' mode is {self.config.mode!r}")
+            raise ConfigError((f"there is no {name} prompt with ", Option("mode", self.config.mode)))
         embeddings: tuple[Tensor, Tensor] = prompt.layout(prompt.context, class_subset)
         return embeddings
 
@@ -128,8 +128,12 @@ class PromptLearner(nn.Module):
             if unknown := [name for name in classes if normalise_name(name) not in position]:
                 shown = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
                 raise ModelError(
-                    f"the prompts are class-specific and know nothing of {shown}; only prompts shared by all "
-                    "classes carry over to new names: train with PromptConfig(class_specific=False)"
+                    f"the prompts are class-specific and know nothing of {shown}; only prompts shared by all classes "
+                    "carry over to new names",
+                    remedy=(
+                        *("train with ", Only("python", ("PromptConfig(", Option("class_specific", False), ")"))),
+                        Only("shell", "`dualcoop train --shared`"),
+                    ),
                 )
             rows = [position[normalise_name(name)] for name in classes]
         learner = type(self)(backbone, classes, self.config)
@@ -167,8 +171,9 @@ def initial_context(backbone: Backbone, config: PromptConfig, name: str, classes
         tokens = len(words) or DEFAULT_TOKENS
     if tokens < len(words):
         raise ConfigError(
-            f"{name}_tokens is {tokens}, but the phrase {phrase!r} has {len(words)} tokens for "
-            f"{backbone.name}; ask for at least {len(words)} or give a shorter phrase"
+            f"is {tokens}, but the phrase {phrase!r} has {len(words)} tokens for {backbone.name}",
+            option=f"{name}_tokens",
+            remedy=f"ask for at least {len(words)} or give a shorter phrase",
         )
     shape = (classes, tokens, backbone.text_width) if config.class_specific else (tokens, backbone.text_width)
     generator = torch.Generator().manual_seed(2 * config.seed + config.prompts.index(name))

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from dualcoop.errors import AnyOf, ConfigError, Option
 from dualcoop.options import (
@@ -19,6 +19,7 @@ from dualcoop.options import (
 )
 
 SCHEDULE, LOSS, IMAGES, CACHE = "Schedule", "Loss", "Images", "Cache of region features"
+Augmentation: TypeAlias = Literal["none", "flip", "crop", "published"]
 REDUCTIONS = ("normalised", "published")
 STEPS_PER_EPOCH, SMALLEST_BATCH, LARGEST_BATCH = 16, 32, 512
 # 0.03 per known pair at the published setting of COCO: batch 32, 80 classes, half of the labels known.
@@ -90,7 +91,7 @@ class TrainingArguments:
         "first is plain, the others are augmented. 0 encodes anew in every epoch, as published.",
         panel=IMAGES,
     )
-    augmentation: Literal["none", "flip", "crop", "published"] = option(
+    augmentation: Augmentation = option(
         "none",
         "Of all views but the first. flip mirrors, which makes 2 views and no more; crop takes a random box of half of "
         "the image or more, squashed like the whole, and mirrors every other; published is Cutout of half the side, "

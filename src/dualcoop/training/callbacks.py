@@ -1,9 +1,10 @@
 """What hears how a run of training goes on: displays, writers of files, trackers of experiments."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dualcoop.training.result import TrainingResult
+if TYPE_CHECKING:
+    from dualcoop.training.result import TrainingResult
 
 
 class Callback:
@@ -22,7 +23,7 @@ class Callback:
             row: of the epoch, as `TrainingResult.history` has it; a copy.
         """
 
-    def end(self, result: TrainingResult) -> None:
+    def end(self, result: "TrainingResult") -> None:
         """The run is over, the model as it stays; what the run writes is written."""
 
 
@@ -42,7 +43,7 @@ class Callbacks(Callback):
         for callback in self._callbacks:
             callback.epoch(dict(row))
 
-    def end(self, result: TrainingResult) -> None:
+    def end(self, result: "TrainingResult") -> None:
         """Tell of the end."""
         for callback in self._callbacks:
             callback.end(result)

@@ -90,7 +90,7 @@ def test_a_folder_that_was_asked_for_and_cannot_be_written_is_an_error(run, tabl
     (tmp_path / "file").write_text("")
     result = run("train", table, "--images", photos, "-o", tmp_path / "out", "--cache", tmp_path / "file")
     assert result.exit_code == 1
-    assert "give another cache folder" in result.stderr.replace("\n", " ")
+    assert "Give another cache folder" in result.stderr.replace("\n", " ")
 
 
 def test_too_little_room_is_said_in_the_commands_words(run, table, photos, tmp_path, monkeypatch):

@@ -36,9 +36,10 @@ def parameters(command):
 @pytest.mark.parametrize("kind", [TrainingArguments, PromptConfig])
 def test_options_have_the_names_and_defaults_of_the_library(kind):
     offered = parameters("train")
-    for field in FieldsOf(kind).offered():
-        default = list(field.default) if isinstance(field.default, tuple) else field.default
-        assert offered[field.name].default == default
+    assert FieldsOf(kind).offered()
+    for name in FieldsOf(kind).offered():
+        default = getattr(kind, name)
+        assert offered[name].default == (list(default) if isinstance(default, tuple) else default)
 
 
 def test_every_training_argument_can_be_given():
@@ -191,7 +192,7 @@ def test_problems_in_the_table_are_listed_and_the_rest_is_trained_on(run, table,
     assert "1 problem with the labels and images; what cannot be used was left out:" in result.stderr
     assert "row 10 (missing.png)" in result.stderr.replace("\n", " ")
     assert ".problems" not in result.stderr
-    assert "pass --images with the folder" in result.stderr.replace("\n", " ")
+    assert "give the folder that the names start from with --images" in result.stderr.replace("\n", " ")
     strict = run("train", table, "--images", photos, "-o", tmp_path / "strict", "--epochs", 1, "--strict")
     assert strict.exit_code == 1
     assert not (tmp_path / "strict").exists()
@@ -214,7 +215,7 @@ def test_a_table_with_its_own_validation_part_keeps_it(run, table, photos, tmp_p
         (("TABLE",), "train needs --output DIR"),
         (("nowhere.csv", "-o", "x"), "nowhere.csv: the file or folder is missing"),
         (("TABLE", "-o", "TABLE"), "this is a file"),
-        (("TABLE", "-o", "x", "--images", "nowhere"), "the folder of the images (--images) is missing"),
+        (("TABLE", "-o", "x", "--images", "nowhere"), "--images is 'nowhere', which is no folder"),
         (("TABLE", "-o", "x", "--resume", "--overwrite"), "Choose one"),
         (("TABLE", "-o", "x", "--from-run", "nowhere.json"), "nowhere.json: the record of a run cannot be read"),
         (("TABLE", "-o", "x", "--from-run", "TABLE"), "this is no record of a run"),

@@ -13,7 +13,15 @@ from dualcoop.cli.messages import say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
 from dualcoop.cli.models import is_backbone, open_model
 from dualcoop.cli.option_groups import grouped
-from dualcoop.cli.options import TABLE, THRESHOLD, CacheOptions, ComputeOptions, DataOptions, PassOptions
+from dualcoop.cli.options import (
+    TABLE,
+    THRESHOLD,
+    CacheOptions,
+    ComputeOptions,
+    DataOptions,
+    PassOptions,
+    ReadingOptions,
+)
 from dualcoop.cli.progress import progress_bar
 from dualcoop.counting import counted
 from dualcoop.errors import DataError, ModelError, Option
@@ -76,6 +84,7 @@ def evaluate(
     ] = None,
     *,
     data: DataOptions,
+    reading: ReadingOptions,
     compute: PassOptions,
     caching: CacheOptions,
 ) -> None:
@@ -85,7 +94,7 @@ def evaluate(
     it instead of the metrics.
     """
     cache = open_cache(caching)
-    loaded = load_data(table, data)
+    loaded = load_data(table, data, reading)
     name, part = _part(loaded, split)
     network = _open(model, part, which_classes, compute)
     part, columns = _matched(network, part, which_classes)

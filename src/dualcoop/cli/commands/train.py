@@ -13,7 +13,7 @@ from dualcoop.cli.messages import duration, say, warn
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import DEFAULT_BACKBONE
 from dualcoop.cli.option_groups import FieldsOf, given, grouped, plain, plain_value
-from dualcoop.cli.options import TABLE, Backbone, CacheOptions, ComputeOptions, DataOptions
+from dualcoop.cli.options import TABLE, Backbone, CacheOptions, ComputeOptions, DataOptions, ReadingOptions
 from dualcoop.cli.progress import waiting
 from dualcoop.cli.repeat import OPTIONS, past_run, use_run
 from dualcoop.cli.train_options import HeadOptions, HoldOutOptions, OutputOptions, Recipe
@@ -57,6 +57,7 @@ def train(
         ),
     ] = None,
     data: DataOptions,
+    reading: ReadingOptions,
     hold_out: HoldOutOptions,
     prompts: Annotated[dict[str, Any], FieldsOf(PromptConfig)],
     head: HeadOptions,
@@ -75,7 +76,7 @@ def train(
         raise ConfigError(("train needs ", missing))
     check_output_folder(out)
     console = Console()
-    splits = load_data(table, data)
+    splits = load_data(table, data, reading)
     if splits.train is None:
         there = ", ".join(name for name, _ in splits.parts())
         what = f"there is no train part, only {there}"
@@ -93,6 +94,7 @@ def train(
         "table": plain_value(table),
         "backbone": backbone,
         **plain(data),
+        **reading,
         **plain(hold_out),
         **prompt_options(config, prompts),
         **plain(head),
@@ -142,7 +144,7 @@ def train(
         warn(f"left out: {in_words(problem)}")
     _show_result(model.training_record, result.epoch, result.seconds, out.output_dir, console)
     if splits.test is not None:
-        say(f"the test part is still unseen: {_evaluation(context, out.output_dir, table, data)}")
+        say(f"the test part is still unseen: {_evaluation(context, out.output_dir, table, plain(data) | reading)}")
 
 
 def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Path, console: Console) -> None:
@@ -157,9 +159,8 @@ def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Pat
     )
 
 
-def _evaluation(context: typer.Context, output: Path, table: Path, data: DataOptions) -> str:
+def _evaluation(context: typer.Context, output: Path, table: Path, values: dict[str, Any]) -> str:
     """The command that measures the trained model, with the options that the data were read with."""
     words = ["dualcoop", "evaluate", str(output), str(table)]
-    values = plain(data)
     options = [Option(name, values[name]) for name in values if name in given(context, values) - {"check_images"}]
     return " ".join([shlex.join(words), *filter(None, map(SHELL.spelled, options))])
