@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from dualcoop.checks import check_choice, check_whole
 from dualcoop.class_names import checked_classes
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.inference.squash import INTERPOLATIONS
@@ -55,10 +56,8 @@ class TaggerDescription:
         checked_classes(self.classes)
         if len(self.thresholds) != len(self.classes) or not all(map(math.isfinite, self.thresholds)):
             raise ConfigError(f"there are {len(self.thresholds)} thresholds for {len(self.classes)} classes")
-        if self.interpolation not in INTERPOLATIONS:
-            raise ConfigError(f"interpolation is {self.interpolation!r}, expected one of {', '.join(INTERPOLATIONS)}")
-        if not isinstance(self.image_size, int) or self.image_size < 1:
-            raise ConfigError(f"image_size is {self.image_size!r}, expected pixels")
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        check_whole("image_size", self.image_size, 1)
 
     def to_properties(self) -> dict[str, str]:
         """Names to JSON values, `dualcoop.` before each name."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualcoop.errors import BackboneError, ConfigError, ModelError
+from dualcoop.errors import BackboneError, ConfigError, ModelError, Only, Option
 from dualcoop.export.description import INPUT, OUTPUT, TaggerDescription
 from dualcoop.export.graph import TaggerGraph
 from dualcoop.export.quantization import quantize_int8
@@ -128,9 +128,10 @@ def _check_options(path: Path, quantize: str | None, calibration: Iterable[Image
     if not is_exported(path):
         raise ConfigError(f"{path}: the name of the file has to end in {SUFFIX}")
     if quantize not in (None, INT8):
-        raise ConfigError(f"quantize is {quantize!r}, expected {INT8!r} or None")
+        what = (f"is {quantize!r}, expected {INT8!r}", Only("python", " or None"))
+        raise ConfigError(what, option="quantize")
     if calibration is not None and quantize is None:
-        raise ConfigError(f"calibration is for quantize={INT8!r}; leave it out")
+        raise ConfigError(("is for ", Option("quantize", INT8)), option="calibration", remedy="leave it out")
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(f"writing ONNX files needs {' and '.join(missing)}. Install: pip install 'dualcoop[export]'")
@@ -222,7 +223,7 @@ def _calibration_pixels(images: Iterable[ImageInput] | None, description: Tagger
     """(n, S, S, 3): the images given, evenly thinned out when they are many, or those of the package."""
     chosen = _package_images() if images is None else list(images)
     if not chosen:
-        raise ConfigError("calibration holds no image. Give some like those that will be tagged")
+        raise ConfigError("holds no image", option="calibration", remedy="give some like those that will be tagged")
     step = max(1, len(chosen) / CALIBRATION_IMAGES)
     chosen = [chosen[int(position)] for position in np.arange(0, len(chosen), step)]
     size = description.image_size

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dualcoop.checks import check_choice, check_whole
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.export.description import INPUT, OUTPUT
 
@@ -22,10 +23,9 @@ ERRORS_ONLY = 3
 
 def open_graph(path: Path, *, device: str, precision: str, threads: int | None) -> tuple[Run, Mapping[str, str]]:
     """A function that runs the graph, and the file's text properties; arguments and errors are `OnnxTagger`'s."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads is {threads}, expected at least 1")
+    check_choice("precision", precision, PRECISIONS)
+    if threads is not None:
+        check_whole("threads", threads, 1)
     return _onnxruntime(path, device, threads) if precision == "float32" else _openvino(path, device, threads)
 
 
@@ -39,7 +39,8 @@ def _onnxruntime(path: Path, device: str, threads: int | None) -> tuple[Run, Map
     has_cuda = CUDA in onnxruntime.get_available_providers()
     if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not has_cuda):
         here = "auto, cpu or cuda" if has_cuda else "auto or cpu (onnxruntime-gpu has cuda)"
-        raise ConfigError(f"device is {device!r}, which the installed onnxruntime does not have. Choose {here}")
+        what = f"is {device!r}, which the installed onnxruntime does not have"
+        raise ConfigError(what, option="device", remedy=f"choose {here}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     if threads is not None:
@@ -62,11 +63,12 @@ def _openvino(path: Path, device: str, threads: int | None) -> tuple[Run, Mappin
         import openvino
     except ImportError as error:
         raise ConfigError(
-            f"bfloat16 for ONNX files needs the package openvino ({error}). Install it: pip install "
-            "'dualcoop[openvino]', or compute in float32"
+            f"bfloat16 for ONNX files needs the package openvino ({error})",
+            remedy="install it: pip install 'dualcoop[openvino]', or compute in float32",
         ) from error
     if device not in ("auto", "cpu"):
-        raise ConfigError(f"device is {device!r}, but bfloat16 for ONNX files is computed on the processor alone")
+        what = f"is {device!r}, but bfloat16 for ONNX files is computed on the processor alone"
+        raise ConfigError(what, option="device")
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads

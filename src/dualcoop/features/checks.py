@@ -24,8 +24,8 @@ def check_any_read(kept: np.ndarray, data: LabelledImages, problems: Sequence[Pr
         DataError: naming the first.
     """
     if not len(kept):
-        first = f", such as {problems[0]}" if problems else ""
-        raise DataError(f"none of the {len(data)} images can be read{first}")
+        first = (", such as ", problems[0].message) if problems else ()
+        raise DataError((f"none of the {len(data)} images can be read", *first))
 
 
 def check_labelled(

@@ -18,7 +18,7 @@ from dualcoop.backbones.loading.registry import place_backbone
 from dualcoop.class_names import checked_classes
 from dualcoop.counting import Progress
 from dualcoop.data.images import MAX_BYTES, MAX_PIXELS
-from dualcoop.errors import ConfigError
+from dualcoop.errors import ConfigError, Option
 from dualcoop.evaluation import class_thresholds
 from dualcoop.features.encoding import RegionFeatures
 from dualcoop.features.scoring import region_scores
@@ -101,7 +101,8 @@ class Method(RegionClassifier, Predictor):
         if classes is None or is_saved_model(Path(name_or_path).expanduser()):
             folder = find_model(name_or_path, revision=revision, token=token)
             for name in options.keys() - set(cls.loading_options):
-                raise ConfigError(f"{name_or_path} is a saved model with its own {name}; leave {name} out")
+                what = f"{name_or_path} is a saved model with its own {name}"
+                raise ConfigError(what, remedy=("leave ", Option(name), " out"))
             return load_model(folder, cls, classes, image_size=image_size, device=device, backbone=backbone, **options)
         names = checked_classes(classes)
         backbone = place_backbone(os.fspath(name_or_path), backbone, device)

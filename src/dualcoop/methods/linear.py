@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.baselines import LinearProbe
-from dualcoop.errors import ConfigError
+from dualcoop.errors import ConfigError, Option
 from dualcoop.features.checks import check_labelled
 from dualcoop.features.encoding import RegionFeatures
 from dualcoop.methods.base import Labelled, Method
@@ -65,7 +65,9 @@ class Linear(Method):
             DataError: when nothing can be learned; see `LinearProbe.fit`.
         """
         if valid is None:
-            raise ConfigError("a linear classifier needs held-out images to choose C by; give valid")
+            raise ConfigError(
+                "a linear classifier needs held-out images to choose C by", remedy=("give ", Option("valid"))
+            )
         check_labelled(self, features, labels, "features")
         check_labelled(self, *valid, "valid")
         self.probe.fit(features.global_regions(), labels, valid[0].global_regions(), valid[1])

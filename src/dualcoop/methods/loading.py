@@ -37,5 +37,6 @@ def load_method(
     try:
         kind = method_class(read_config(folder).method)
     except ConfigError as error:
-        raise ModelError(f"{folder}: {error}; install a newer version of dualcoop") from error
+        remedy = "install a newer version of dualcoop"
+        raise ModelError(error.message, where=str(folder), remedy=remedy) from error
     return load_model(folder, kind, classes, **options)

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dualcoop.errors import ConfigError
+from dualcoop.checks import check_choice
 
 if TYPE_CHECKING:
     from dualcoop.methods.base import Method
@@ -22,8 +22,7 @@ def method_class(name: str) -> type["Method"]:
     Raises:
         ConfigError: for a name that is not in the table.
     """
-    if name not in METHODS:
-        raise ConfigError(f"method is {name!r}, expected one of {', '.join(METHODS)}")
+    check_choice("method", name, METHODS)
     module, _, attribute = METHODS[name].partition(":")
     found: type[Method] = getattr(import_module(module), attribute)
     return found

@@ -3,16 +3,15 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
+from dualcoop.checks import check_choice
 from dualcoop.class_names import checked_classes, normalise_name
-from dualcoop.errors import ConfigError
 from dualcoop.functional import (
-    AGGREGATIONS,
     DualLogits,
     aggregated_similarities,
     logits_of_prompts,
@@ -22,6 +21,7 @@ from dualcoop.functional import (
 from dualcoop.functional.pieces import aggregated_in_pieces
 from dualcoop.network.region_classifier import POOLED, REGIONS, RegionClassifier
 from dualcoop.network.settings import entry, number
+from dualcoop.options import Aggregation
 from dualcoop.prompts import (
     KeptText,
     PromptConfig,
@@ -37,7 +37,7 @@ from dualcoop.prompts import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MODEL_AGGREGATIONS = (*AGGREGATIONS, POOLED)
+MODEL_AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
 
 
 class DualCoOpNetwork(RegionClassifier):
@@ -83,8 +83,7 @@ class DualCoOpNetwork(RegionClassifier):
             BackboneError: for an image size that the backbone cannot take.
         """
         super().__init__(backbone, classes, image_size=image_size)
-        if aggregation not in MODEL_AGGREGATIONS:
-            raise ConfigError(f"aggregation is {aggregation!r}, expected one of {', '.join(MODEL_AGGREGATIONS)}")
+        check_choice("aggregation", aggregation, MODEL_AGGREGATIONS)
         self.aggregation = aggregation
         own_scale = backbone.spatial_scale_at(self.image_size)
         self.spatial_scale = own_scale if spatial_scale is None else float(spatial_scale)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.class_names import checked_classes, class_index
-from dualcoop.errors import ConfigError, ModelError
+from dualcoop.errors import ConfigError, ModelError, Only
 from dualcoop.inference.prediction import Thresholds, updated_thresholds
 
 if TYPE_CHECKING:
@@ -227,8 +227,8 @@ class RegionClassifier(nn.Module, ABC):
         if self._frozen_fingerprint is None:
             if self.backbone_delta:
                 raise ModelError(
-                    "backbone_delta names fine-tuned tensors, but the backbone was not fingerprinted before; "
-                    "make parameters learnable with unfreeze_backbone"
+                    "backbone_delta names fine-tuned tensors, but the backbone was not fingerprinted before",
+                    remedy=Only("python", "make parameters learnable with unfreeze_backbone"),
                 )
             self._frozen_fingerprint = self.backbone.fingerprint()
         return self._frozen_fingerprint

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.loading.registry import place_backbone
-from dualcoop.errors import BackboneError, ConfigError, ModelError
+from dualcoop.errors import BackboneError, ConfigError, ModelError, Only
 from dualcoop.files import write_together
 from dualcoop.network import DualCoOpNetwork, RegionClassifier
 from dualcoop.prompts import TextFeatures
@@ -110,16 +110,22 @@ def load_model(
     config = read_config(folder)
     if config.method != kind.method:
         raise ModelError(
-            f"{folder}: a model of the method {config.method!r} was saved here, and {kind.__name__} is for "
-            f"{kind.method!r}; open it with dualcoop.methods.load_method, which takes any"
+            f"a model of the method {config.method!r} was saved here, and {kind.__name__} is for {kind.method!r}",
+            where=str(folder),
+            remedy=Only("python", "open it with dualcoop.methods.load_method, which takes any"),
         )
     if classes is not None and tuple(classes) != config.classes:
-        raise ModelError(_other_classes(folder, config.classes, classes))
+        raise ModelError(
+            f"the model was saved for {len(config.classes)} classes, and {_difference(config.classes, classes)}",
+            where=str(folder),
+            remedy=Only("python", "load it without classes, then model.with_classes([...]) where its prompts allow it"),
+        )
     tensors, metadata = _read_tensors(folder, TENSORS_FILE, config)
     if metadata.get(CLASSES_KEY) != _classes_hash(config.classes):
         raise ModelError(
-            f"{folder / CONFIG_FILE}: the classes are not those that {TENSORS_FILE} was saved for; put the "
-            "original list back, or load the original model and use with_classes"
+            f"the classes are not those that {TENSORS_FILE} was saved for",
+            where=str(folder / CONFIG_FILE),
+            remedy=("put the original list back", Only("python", ", or load the original model and use with_classes")),
         )
     changed = _read_tensors(folder, BACKBONE_FILE, config)[0] if config.finetuned else {}
     own_backbone = _matching_backbone(folder, config, device, backbone)
@@ -131,7 +137,7 @@ def load_model(
     try:
         model = kind.from_settings(own_backbone, config.classes, config.settings, **instead)
     except (ConfigError, BackboneError) as error:
-        raise ModelError(f"{folder}: the saved model cannot be built: {error}") from error
+        raise ModelError(("the saved model cannot be built: ", error.message), where=str(folder)) from error
     _copy_tensors(folder / TENSORS_FILE, tensors, model.tensors())
     model.mark_finetuned(changed, config.backbone_fingerprint)
     model.training_record = config.training_record
@@ -220,8 +226,15 @@ def _matching_backbone(
         placed = place_backbone(config.backbone_name, backbone, device)
     except BackboneError as error:
         raise ModelError(
-            f"{folder}: the model needs the backbone {config.backbone_name}, which cannot be loaded: {error} "
-            "If you have it elsewhere, pass backbone=create_backbone(...)"
+            (f"the model needs the backbone {config.backbone_name}, which cannot be loaded: ", error.message),
+            where=str(folder),
+            remedy=(
+                "if you have it elsewhere, ",
+                Only("python", "pass backbone=create_backbone(...)"),
+                Only(
+                    "shell", "use the model in Python: DualCoOp.from_pretrained(FOLDER, backbone=create_backbone(...))"
+                ),
+            ),
         ) from error
     found = placed.fingerprint()
     if found != config.backbone_fingerprint:
@@ -233,15 +246,8 @@ def _matching_backbone(
     return placed
 
 
-def _other_classes(folder: Path, own: Sequence[str], wanted: Sequence[str]) -> str:
+def _difference(own: Sequence[str], wanted: Sequence[str]) -> str:
     missing = [name for name in wanted if name not in own]
     if missing:
-        difference = f"{missing[0]!r} is not among them"
-    elif len(wanted) < len(own):
-        difference = f"{len(wanted)} of them are asked for"
-    else:
-        difference = "they are asked for in another order"
-    return (
-        f"{folder}: the model was saved for {len(own)} classes, and {difference}; load it without classes, "
-        "then model.with_classes([...]) where its prompts allow it"
-    )
+        return f"{missing[0]!r} is not among them"
+    return f"{len(wanted)} of them are asked for" if len(wanted) < len(own) else "they are asked for in another order"

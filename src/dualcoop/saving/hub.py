@@ -5,7 +5,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from dualcoop.errors import ConfigError, ModelError
+from dualcoop.errors import AnyOf, ConfigError, ModelError, Only, Option
 from dualcoop.network import RegionClassifier
 from dualcoop.saving.config import CONFIG_FILE, is_saved_model
 from dualcoop.saving.folder import BACKBONE_FILE, CARD_FILE, TENSORS_FILE, TEXT_FILE, save_model
@@ -31,14 +31,24 @@ def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = N
     repository = name.removeprefix(HUB_PREFIX)
     if path.exists() or not REPOSITORY.fullmatch(repository) or _names_a_backbone(name):
         raise ConfigError(
-            f"{name!r} is not a saved model, and a new one needs class names: "
-            f"DualCoOp.from_pretrained({name!r}, classes=[...])"
+            f"{name!r} is not a saved model",
+            remedy=AnyOf(
+                Only("python", f"name the classes of a new one: DualCoOp.from_pretrained({name!r}, classes=[...])"),
+                Only("shell", "give the folder that `dualcoop train` wrote, or owner/name on the hub"),
+            ),
         )
     # The configuration comes first: some other model's tensors may be gigabytes.
     if not is_saved_model(_download(repository, [CONFIG_FILE], revision, token)):
+        backbone = HUB_PREFIX + repository
         raise ModelError(
-            f"{repository} on the hub is no saved DualCoOp model; if it is a backbone, give class names: "
-            f"DualCoOp.from_pretrained('{HUB_PREFIX}{repository}', classes=[...])"
+            f"{repository} on the hub is no saved DualCoOp model",
+            remedy=(
+                "if it is a backbone, give ",
+                AnyOf(
+                    Only("python", f"class names: DualCoOp.from_pretrained({backbone!r}, classes=[...])"),
+                    Only("shell", AnyOf((Option("backbone", backbone), " instead, and what to look for"), backbone)),
+                ),
+            ),
         )
     return _download(repository, FILES, revision, token)
 
@@ -60,8 +70,8 @@ def push_model(model: RegionClassifier, repo_id: str, *, private: bool, token: s
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
         except Exception as error:
             raise ModelError(
-                f"the model could not be pushed to {repo_id} ({_first_line(error)}); check the name and the "
-                "network, and log in with `hf auth login` or pass token="
+                f"the model could not be pushed to {repo_id} ({_first_line(error)})",
+                remedy=("check the name and the network, and log in with `hf auth login` or give a ", Option("token")),
             ) from error
     return address
 
@@ -74,7 +84,8 @@ def _download(repository: str, files: list[str], revision: str | None, token: st
     except Exception as error:
         raise ModelError(
             f"{repository!r} is no folder here, and no saved model of that name came from the hub "
-            f"({_first_line(error)}); check the name and the network; if it is a backbone, give class names"
+            f"({_first_line(error)})",
+            remedy=("check the name and the network", Only("python", "; if it is a backbone, give class names")),
         ) from error
 
 

@@ -50,7 +50,8 @@ class Validation:
             raise DataError(
                 (
                     "is 'best', but no label is known to be present in the validation images that can be read, unlike "
-                    f"in those left out, such as {features.problems[0]}"
+                    "perhaps in those left out, such as ",
+                    features.problems[0].message,
                 ),
                 option="select",
                 remedy=("mend such images, or use ", Option("select", "last")),
