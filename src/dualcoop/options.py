@@ -168,4 +168,6 @@ def _expected(kind: Any) -> str:
         above, least, most, under = (bound(kind, limit) for limit in (Gt, Ge, Le, Lt))
         upper = f" and under {under}" if under is not None else f" and at most {most}" if most is not None else ""
         return f"a number {f'of at least {least}' if above is None else f'above {above}'}{upper}"
-    return "a folder" if Path in parts else "a phrase"
+    if Path in parts:
+        return "a folder"
+    return "a phrase" if any(isinstance(part, Predicate) for part in parts) else "a text"
