@@ -17,21 +17,15 @@ DEFAULT_BACKBONE = "lite"
 
 
 def open_model(
-    model: str | None,
-    labels: Sequence[str] | None,
-    *,
-    backbone: str | None = None,
-    device: str = "auto",
-    image_size: int | None = None,
+    model: str | None, labels: Sequence[str] | None, compute: ComputeOptions, *, backbone: str | None = None
 ) -> "Method":
     """A trained model of any method, for its own labels or carried over to others; without one, zero-shot.
 
     Args:
         model: folder or hub name of a trained model, or None.
         labels: names to look for; None takes the trained model's own.
+        compute: device and image size.
         backbone: of the zero-shot model, None for the default one; a trained model has its own.
-        device: see `resolve_device`.
-        image_size: pixels, None for the backbone's or the saved one.
 
     Raises:
         ConfigError: when there is neither a model nor a label, or a backbone beside a trained model.
@@ -51,20 +45,24 @@ def open_model(
 
         if model is None:
             assert labels
-            return DualCoOp.zero_shot(backbone, labels, device=device, image_size=image_size)
+            return DualCoOp.zero_shot(backbone, labels, device=compute.device, image_size=compute.image_size)
         try:
-            trained = load_method(model, device=device, image_size=image_size)
+            trained = load_method(model, device=compute.device, image_size=compute.image_size)
         except ConfigError as error:
-            folder = "give the folder that `dualcoop train` wrote, or owner/name on the hub"
-            untrained = (
-                "; for any labels without training, leave ",
-                Option("model"),
-                " out and give ",
-                Option("labels"),
+            untrained = ("leave ", Option("model"), " out and give ", Option("labels"), " (and ", Option("backbone"))
+            remedy = (
+                "give the folder that `dualcoop train` wrote, or owner/name on the hub",
+                AnyOf(("; for any labels without training, ", *untrained, ")")),
             )
-            remedy = (folder, AnyOf((*untrained, " (and ", Option("backbone"), ")")))
             raise ConfigError(f"{model!r} is no trained model", remedy=remedy) from error
         return trained.with_classes(labels) if labels else trained
+
+
+def open_named(name: str, labels: Sequence[str] | None, compute: ComputeOptions) -> "Method":
+    """A trained model, or a zero-shot one where a backbone is named; arguments and errors as `open_model`'s."""
+    if is_backbone(name):
+        return open_model(None, labels, compute, backbone=name)
+    return open_model(name, labels, compute)
 
 
 def refuse_backbone(model: str | None, backbone: str | None) -> None:

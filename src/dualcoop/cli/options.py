@@ -21,18 +21,11 @@ else:
     FormatName = Literal[(AUTO, *FORMATS)]
 AutoPrecision: TypeAlias = Literal["auto", Precision]
 
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="A trained model: its folder, or owner/name on the hub.", show_default=False),
-]
 BACKBONE_HELP = (
     "Vision-language model: lite (ships with dualcoop), an open_clip name such as RN101 or ViT-B-16, "
     "hf-hub:owner/name, or a checkpoint file."
 )
 Backbone = Annotated[str, typer.Option(help=BACKBONE_HELP)]
-ZeroShotBackbone = Annotated[
-    str | None, typer.Option(help=f"{BACKBONE_HELP} A trained model has its own.", show_default="lite")
-]
 TABLE = "Label table (.csv, .tsv, .jsonl, .parquet), COCO .json, or a COCO, VOC or NUS-WIDE folder."
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 THRESHOLD = "Score above which a label counts as present; by default the model's own, or 0.5."
@@ -48,6 +41,18 @@ class LabelOptions:
         flags=("--labels", "-l"),
     )
     labels_file: Path | None = option(None, "The same as --labels @FILE.", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What looks for labels."""
+
+    model: str | None = option(
+        None,
+        "A trained model: its folder, or owner/name on the hub; to tag, also an .onnx file that `export` wrote.",
+        flags=("--model", "-m"),
+    )
+    backbone: str | None = option(None, f"{BACKBONE_HELP} A trained model has its own.", shown_default="lite")
 
 
 @dataclass(frozen=True)

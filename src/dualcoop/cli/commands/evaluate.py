@@ -1,5 +1,6 @@
 """`dualcoop evaluate`: every metric of a model on labelled images, each with its protocol."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
@@ -11,20 +12,21 @@ from dualcoop.cli.data import load_data
 from dualcoop.cli.front_end import in_words
 from dualcoop.cli.messages import say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
-from dualcoop.cli.models import is_backbone, open_model
+from dualcoop.cli.models import is_backbone, open_named
 from dualcoop.cli.option_groups import grouped
 from dualcoop.cli.options import (
     TABLE,
     THRESHOLD,
     CacheOptions,
-    ComputeOptions,
     DataOptions,
     PassOptions,
     ReadingOptions,
+    Share,
 )
 from dualcoop.cli.progress import progress_bar
 from dualcoop.counting import counted
 from dualcoop.errors import DataError, ModelError, Option
+from dualcoop.options import option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +41,25 @@ Split: TypeAlias = Literal["train", "valid", "test", "all"]
 Classes: TypeAlias = Literal["same", "common", "table"]
 
 
+@dataclass(frozen=True)
+class JudgeOptions:
+    """What is measured, and where the figures go."""
+
+    split: Split | None = option(None, "Part of the data; by default test, or the only part there is.")
+    which_classes: Classes = option(
+        "same",
+        "same refuses other classes than the model's; common takes those that both have; table carries shared prompts "
+        "over to the table's.",
+        flags=("--classes",),
+    )
+    threshold: Share | None = option(None, THRESHOLD)
+    per_class: bool = option(False, "Show the table of classes too.")
+    report_format: ReportFormat | None = option(None, flags=("--format", "-f"))
+    output: Path | None = option(
+        None, "Write to a file; .json and .csv say the format.", flags=("--output", "-o"), metavar="FILE"
+    )
+
+
 @grouped
 def evaluate(
     model: Annotated[
@@ -49,39 +70,7 @@ def evaluate(
         ),
     ],
     table: Annotated[Path, typer.Argument(help=TABLE, show_default=False)],
-    split: Annotated[
-        Split | None,
-        typer.Option(help="Part of the data; by default test, or the only part there is.", show_default=False),
-    ] = None,
-    which_classes: Annotated[
-        Classes,
-        typer.Option(
-            "--classes",
-            help="same refuses other classes than the model's; common takes those that both have; table carries "
-            "shared prompts over to the table's.",
-        ),
-    ] = "same",
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help=THRESHOLD,
-            show_default=False,
-        ),
-    ] = None,
-    per_class: Annotated[bool, typer.Option("--per-class", help="Show the table of classes too.")] = False,
-    report_format: Annotated[ReportFormat | None, typer.Option("--format", "-f", show_default=False)] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Write to a file; .json and .csv say the format.",
-            show_default=False,
-        ),
-    ] = None,
+    judge: JudgeOptions,
     *,
     data: DataOptions,
     reading: ReadingOptions,
@@ -95,9 +84,12 @@ def evaluate(
     """
     cache = open_cache(caching)
     loaded = load_data(table, data, reading)
-    name, part = _part(loaded, split)
-    network = _open(model, part, which_classes, compute)
-    part, columns = _matched(network, part, which_classes)
+    name, part = _part(loaded, judge.split)
+    untrained = is_backbone(model)
+    if untrained:
+        say(f"zero-shot: hand-crafted prompts over {model}, nothing is trained")
+    network = open_named(model, part.classes if untrained or judge.which_classes == "table" else None, compute)
+    part, columns = _matched(network, part, judge.which_classes)
     # Says so where the device cannot compute in this precision, before anything is encoded.
     autocast(network.device, compute.precision)
     encoding = {
@@ -108,16 +100,16 @@ def evaluate(
         "batch_size": compute.batch_size,
         "workers": compute.workers,
     }
-    report = _report(network, part, columns, threshold, encoding)
-    kind = format_of(report_format, output)
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(report_text(report, kind, per_class), encoding="utf-8")
-        say(f"metrics of {counted(report.images, 'image')} ({name}) written to {output}")
+    report = _report(network, part, columns, judge.threshold, encoding)
+    kind = format_of(judge.report_format, judge.output)
+    if judge.output is not None:
+        judge.output.parent.mkdir(parents=True, exist_ok=True)
+        judge.output.write_text(report_text(report, kind, judge.per_class), encoding="utf-8")
+        say(f"metrics of {counted(report.images, 'image')} ({name}) written to {judge.output}")
     elif kind == "table":
-        print_report(report, per_class, title=f"{table}, {name}")
+        print_report(report, judge.per_class, title=f"{table}, {name}")
     else:
-        typer.echo(report_text(report, kind, per_class), nl=False)
+        typer.echo(report_text(report, kind, judge.per_class), nl=False)
 
 
 def _part(data: "DatasetSplits", split: Split | None) -> tuple[str, "LabelledImages"]:
@@ -141,15 +133,6 @@ def _joined(parts: list["LabelledImages"]) -> "LabelledImages":
 
     paths = tuple(path for part in parts for path in part.paths)
     return LabelledImages(paths, np.concatenate([part.labels for part in parts]), parts[0].classes, parts[0].root)
-
-
-def _open(model: str, part: "LabelledImages", classes: Classes, compute: ComputeOptions) -> "Method":
-    """The trained model, or a zero-shot one for the data's classes when a backbone is named."""
-    if is_backbone(model):
-        say(f"zero-shot: hand-crafted prompts over {model}, nothing is trained")
-        return open_model(None, part.classes, backbone=model, device=compute.device, image_size=compute.image_size)
-    labels = part.classes if classes == "table" else None
-    return open_model(model, labels, device=compute.device, image_size=compute.image_size)
 
 
 def _matched(

@@ -10,7 +10,7 @@ from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import say
 from dualcoop.cli.models import open_model
 from dualcoop.cli.option_groups import grouped
-from dualcoop.cli.options import ComputeOptions, Model, ZeroShotBackbone
+from dualcoop.cli.options import ComputeOptions, ModelOptions
 from dualcoop.cli.progress import waiting
 from dualcoop.errors import ConfigError
 
@@ -28,9 +28,8 @@ def explain(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="PNG to write.")] = Path("heat.png"),
-    model: Model = None,
-    backbone: ZeroShotBackbone = None,
     *,
+    source: ModelOptions,
     compute: ComputeOptions,
 ) -> None:
     """Draw where in an image each label was looked for (Eq. 5 of the paper), as a heat map.
@@ -45,13 +44,7 @@ def explain(
     from dualcoop.data.images import check_file
 
     check_file(image)
-    network = open_model(
-        model,
-        None if model else names,
-        backbone=backbone,
-        device=compute.device,
-        image_size=compute.image_size,
-    )
+    network = open_model(source.model, None if source.model else names, compute, backbone=source.backbone)
     with waiting("drawing"), autocast(network.device, compute.precision):
         from dualcoop.explain import heat_maps, save_heat_maps
 

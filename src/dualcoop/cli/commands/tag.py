@@ -15,7 +15,7 @@ from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import duration, say, stderr_console, warn
 from dualcoop.cli.models import is_exported, open_exported, open_model, refuse_backbone
 from dualcoop.cli.option_groups import grouped
-from dualcoop.cli.options import THRESHOLD, LabelOptions, Share, TaggingOptions, ZeroShotBackbone
+from dualcoop.cli.options import THRESHOLD, LabelOptions, ModelOptions, Share, TaggingOptions
 from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
 from dualcoop.cli.progress import progress_bar
 from dualcoop.counting import counted
@@ -71,16 +71,7 @@ def tag(
         typer.Argument(metavar="PATHS...", help="Images, folders (with all below them) and globs.", show_default=False),
     ],
     label: LabelOptions,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A trained model: its folder, owner/name on the hub, or an .onnx file that `export` wrote.",
-            show_default=False,
-        ),
-    ] = None,
-    backbone: ZeroShotBackbone = None,
+    source: ModelOptions,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
     *,
     out: OutputOptions,
@@ -95,7 +86,7 @@ def tag(
     check_output(out.output, kind, resume=out.resume, overwrite=out.overwrite)
     names = read_labels(label.labels, label.labels_file)
     images = _find(paths, strict)
-    network, computing = _open(model, names, backbone, compute)
+    network, computing = _open(source, names, compute)
     top = None if out.all_scores else out.top
     remaining = images
     if out.resume and out.output is not None:
@@ -138,13 +129,13 @@ def tag(
 
 
 def _open(
-    model: str | None, labels: list[str] | None, backbone: str | None, compute: TaggingOptions
+    source: ModelOptions, labels: list[str] | None, compute: TaggingOptions
 ) -> tuple["Method | OnnxTagger", AbstractContextManager[object]]:
     """The model, and the context to compute in; an exported file brings its own."""
-    if model is not None and is_exported(model):
-        refuse_backbone(model, backbone)
-        return open_exported(model, labels, compute), nullcontext()
-    network = open_model(model, labels, backbone=backbone, device=compute.device, image_size=compute.image_size)
+    if source.model is not None and is_exported(source.model):
+        refuse_backbone(source.model, source.backbone)
+        return open_exported(source.model, labels, compute), nullcontext()
+    network = open_model(source.model, labels, compute, backbone=source.backbone)
     return network, autocast(network.device, compute.precision)
 
 
