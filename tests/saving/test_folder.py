@@ -190,7 +190,7 @@ def test_backbone_that_cannot_be_had_is_named(saved, monkeypatch):
         raise BackboneError("no network.")
 
     monkeypatch.setattr(dualcoop.backbones, "create_backbone", create_backbone)
-    with pytest.raises(ModelError, match=r"needs the backbone tiny, .*: no network\. .*pass backbone="):
+    with pytest.raises(ModelError, match=r"needs the backbone tiny, .*: no network\. If .*pass backbone="):
         DualCoOp.from_pretrained(saved)
 
 
@@ -217,7 +217,7 @@ def test_same_name_with_other_weights_is_refused(saved):
     ],
 )
 def test_other_classes_are_refused_with_the_way_to_get_them(saved, classes, message):
-    with pytest.raises(ModelError, match=rf"{message}; .*with_classes"):
+    with pytest.raises(ModelError, match=rf"{message}.*with_classes"):
         load(saved, classes=classes)
     assert load(saved, classes=CLASSES).classes == CLASSES
 

@@ -101,7 +101,7 @@ def test_pushed_folder_names_a_local_backbone_without_its_folders(hub, name, sha
 def test_other_repositories_are_refused_before_their_weights_are_fetched(hub):
     (hub.root / "some/clip").mkdir(parents=True)
     (hub.root / "some/clip/config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(ModelError, match=r"no saved DualCoOp model; if it is a backbone.*'hf-hub:some/clip', classes"):
+    with pytest.raises(ModelError, match=r"no saved DualCoOp model. If it is a backbone.*'hf-hub:some/clip', classes"):
         DualCoOp.from_pretrained("some/clip")
     assert [call[4] for call in hub.calls] == [("config.json",)]
 

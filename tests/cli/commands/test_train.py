@@ -128,6 +128,22 @@ def test_a_run_is_repeated_from_its_record(run, table, photos, tmp_path):
     assert_equal_tensors(tmp_path / "first", tmp_path / "second")
 
 
+def test_a_record_in_which_options_have_earlier_names_is_repeated(run, table, photos, tmp_path):
+    options = ("--epochs", 1, "--shared", "--data-format", "table", "--reduction", "published", "--no-cache")
+    run("train", table, "--images", photos, "-o", tmp_path / "first", *options)
+    content = record(tmp_path / "first")
+    given = content["source"]["options"]
+    given |= {"loss": given.pop("reduction"), "shared": not given.pop("class_specific")}
+    given |= {"data_format": given.pop("format"), "cache": given.pop("cache_dir")}
+    (tmp_path / "earlier.json").write_text(json.dumps(content))
+    result = run("train", "--from-run", tmp_path / "earlier.json", "-o", tmp_path / "second")
+    assert result.exit_code == 0, result.output
+    second = record(tmp_path / "second")
+    assert (second["arguments"]["loss"], second["arguments"]["reduction"]) == ("asymmetric", "published")
+    assert second["source"]["options"]["format"] == "table"
+    assert_equal_tensors(tmp_path / "first", tmp_path / "second")
+
+
 def test_a_published_run_is_repeated_without_naming_the_recipe(run, table, photos, tmp_path):
     options = ("--recipe", "published", "--epochs", 1)
     run("train", table, "--images", photos, "-o", tmp_path / "first", *options)

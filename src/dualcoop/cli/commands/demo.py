@@ -58,15 +58,14 @@ def demo(
     _show(result, console)
     say(verdict(result))
     say(f"done in {duration(result.seconds)}")
-    console.print("")
-    console.print(f"report:   {report}  (open it in a browser)", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"image:  {overview}", highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"model:    {output / 'model'}  (dualcoop tag PHOTOS --model {output / 'model'})",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    model = output / "model"
+    for line in (
+        "",
+        f"report:   {report}  (open it in a browser)",
+        f"image:    {overview}",
+        f"model:    {model}  (dualcoop tag PHOTOS --model {model})",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(result: "DemoResult", console: Console) -> None:
