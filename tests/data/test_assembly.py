@@ -139,7 +139,7 @@ def test_classes_without_a_positive_are_reported_once(table):
     data = quiet(file)
     assert [str(problem) for problem in data.problems] == [
         f"{file}: 2 of 3 classes are present in no train image: 'cat', 'cow'. Label an image of each, "
-        "correct the spelling or leave them out with classes."
+        "correct the spelling or leave them out with classes=[...]."
     ]
     assert data.classes == ("dog", "cat", "cow")
 

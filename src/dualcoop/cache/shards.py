@@ -132,7 +132,11 @@ class Shard:
         whole = min(len(entries), (size - self._offset) // layout.row_bytes)
         self.lost = len(entries) - whole
         self.entries = entries[:whole]
-        self.regions = self._mapped(whole)
+        # An empty range cannot be mapped.
+        values: np.ndarray = np.empty((0, *shape), stored)
+        if whole:
+            values = np.memmap(path, dtype=stored, mode="r", offset=self._offset, shape=(whole, *shape))
+        self.regions = QuantisedRegions(values, self.entries["scales"]) if layout.stored == "int8" else values
         self._known_sound = np.zeros(whole, dtype=bool)
 
     def __len__(self) -> int:
@@ -146,15 +150,6 @@ class Shard:
     def dtype(self) -> np.dtype[Any]:
         """Of what is read: float16, or float32 where int8 is stored."""
         return self.regions.dtype
-
-    def _mapped(self, rows: int) -> Regions:
-        shape = (rows, self.layout.regions, self.layout.dimensions)
-        dtype = STORED_DTYPES[self.layout.stored]
-        # An empty range cannot be mapped.
-        values: np.ndarray = np.empty(shape, dtype)
-        if rows:
-            values = np.memmap(self.path, dtype=dtype, mode="r", offset=self._offset, shape=shape)
-        return QuantisedRegions(values, self.entries["scales"]) if self.layout.stored == "int8" else values
 
     def keys(self) -> list[bytes]:
         """Of all rows."""

@@ -83,7 +83,10 @@ class FeatureStore:
                 shard_of[indices], row_of[indices] = len(shards), row
             if len(rows):
                 shards.append(shard)
-                _touch(shard.path)
+                # Shards never change, so the time of change serves as the time of last use. In a cache that may only
+                # be read nothing is noted, nor evicted.
+                with suppress(OSError):
+                    os.utime(shard.path)
         return Located(shards, shard_of, row_of)
 
     def append(self, keys: Sequence[bytes], regions: np.ndarray) -> None:
@@ -117,10 +120,3 @@ class FeatureStore:
         self._make_room(len(keys) * self.layout.bytes_per_row)
         path = write_shard(self.folder, self.layout, keys, regions)
         self._published.append(open_shard(path, self.layout))
-
-
-def _touch(path: Path) -> None:
-    # Shards never change, so the time of change serves as the time of last use. In a cache that may only be read
-    # nothing is noted, nor evicted.
-    with suppress(OSError):
-        os.utime(path)

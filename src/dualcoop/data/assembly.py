@@ -67,17 +67,18 @@ class ImageFolder:
         Names written on Windows (backslashes) and with another composition of accents (macOS) are found too.
 
         Raises:
-            ImageError: when there is no such file, or it is empty; with a hint where one has nearly this
-            name.
+            ImageError: when there is no such file, or it is empty; with a hint where one has nearly this name.
         """
         path = self.folder / name
         try:
             check_file(path)
             return path
         except ImageError as error:
+            if path.exists():
+                raise
             spellings = (name.replace("\\", "/"), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
-            other = next((self.folder / each for each in spellings if (self.folder / each).is_file()), path)
-            if other == path and not path.exists():
+            other = next((self.folder / each for each in spellings if (self.folder / each).is_file()), None)
+            if other is None:
                 raise ImageError(path, error.reason, self._remedy(name, path)) from error
         check_file(other)
         return other
@@ -142,52 +143,47 @@ def decodable_images(
         return None
 
     kept = []
-    with ThreadPoolExecutor(workers or default_workers()) as pool:
-        try:
-            for index, error in enumerate(pool.map(decode, images.paths)):
-                if error is None:
-                    kept.append(index)
-                else:
-                    log.report(source, *listed[index], error.reason, error.remedy)
-                if progress is not None:
-                    progress(index + 1, len(images))
-        except BaseException:
-            # A strict log or Ctrl-C must not wait for the rest of many thousand images.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(workers or default_workers())
+    try:
+        for index, error in enumerate(pool.map(decode, images.paths)):
+            if error is None:
+                kept.append(index)
+            else:
+                log.report(source, *listed[index], error.reason, error.remedy)
+            if progress is not None:
+                progress(index + 1, len(images))
+    finally:
+        # A strict log or Ctrl-C must not wait for the rest of many thousand images.
+        pool.shutdown(wait=False, cancel_futures=True)
     return images.subset(kept)
 
 
 def with_held_out(
-    parts: dict[str, LabelledImages], wanted: dict[str, float | None], seed: int
+    parts: dict[str, LabelledImages], fractions: dict[str, float | None], seed: int
 ) -> dict[str, LabelledImages]:
-    """The parts, with those that are wanted made of a fraction of the training images.
+    """The parts, with others made of fractions of the training images.
 
     Raises:
         ConfigError: for fractions that make no sense, or that would replace a part which is there already.
     """
+    wanted = {name: fraction for name, fraction in fractions.items() if fraction is not None}
     for name, fraction in wanted.items():
-        if fraction is None:
-            continue
         option = f"{name}_fraction"
         if not 0 < fraction < 1:
             raise ConfigError(f"is {fraction}, expected a number between 0 and 1, such as 0.2", option=option)
-        if name in parts and len(parts[name]):
-            raise ConfigError(
-                f"the data set has a {name} part of its own ({counted(len(parts[name]), 'image')})",
-                remedy=AnyOf(("leave out ", Option(option)), "remove that part from the labels"),
-            )
-    if all(fraction is None for fraction in wanted.values()):
+        if parts.get(name):
+            what = f"the data set has a {name} part of its own ({counted(len(parts[name]), 'image')})"
+            raise ConfigError(what, remedy=AnyOf(("leave out ", Option(option)), "remove that part from the labels"))
+    if not wanted:
         return parts
-    if "train" not in parts or not len(parts["train"]):
+    if not parts.get("train"):
         raise ConfigError("there is no train part to hold images out from. Leave out the fractions.")
     train = parts["train"]
-    counts = {name: max(1, round(len(train) * fraction)) for name, fraction in wanted.items() if fraction}
+    counts = {name: max(1, round(len(train) * fraction)) for name, fraction in wanted.items()}
     if sum(counts.values()) >= len(train):
-        raise ConfigError(
-            f"holding out {' and '.join(f'{count} for {name}' for name, count in counts.items())} leaves none of "
-            f"{len(train)} images to train on. Use smaller fractions or more images."
-        )
+        held = " and ".join(f"{count} for {name}" for name, count in counts.items())
+        what = f"holding out {held} leaves none of {len(train)} images to train on"
+        raise ConfigError(what, remedy="use smaller fractions or more images")
     for name, count in counts.items():
         train, parts[name] = hold_out_images(train, count, seed)
     return {**parts, "train": train}
@@ -199,7 +195,7 @@ def report_classes_without_positives(name: str, part: LabelledImages, source: Pa
     if empty:
         are = "is" if len(empty) == 1 else "are"
         reason = f"{len(empty)} of {len(part.classes)} classes {are} present in no {name} image: {quoted_list(empty)}"
-        without = ("leave them out with ", Option("classes"))
+        without = Only("python", "leave them out with classes=[...]")
         log.report(str(source), None, None, reason, AnyOf("Label an image of each", "correct the spelling", without))
 
 

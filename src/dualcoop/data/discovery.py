@@ -76,10 +76,8 @@ def _images_below(folder: Path) -> list[Path]:
     found = []
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS and name[0] != ".")
-        for name in sorted(files):
-            path = Path(here, name)
-            if name[0] != "." and path.suffix.lower() in IMAGE_SUFFIXES:
-                found.append(path)
+        shown = (Path(here, name) for name in sorted(files) if name[0] != ".")
+        found += [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES]
     return found
 
 

@@ -99,13 +99,9 @@ def open_image(
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            path,
-            f"the image is too large to be decoded safely ({str(error).rstrip('.')})",
-            AnyOf(
-                "Scale it down", Only("python", "raise PIL.Image.MAX_IMAGE_PIXELS and max_pixels if it is that large")
-            ),
-        ) from error
+        reason = f"the image is too large to be decoded safely ({str(error).rstrip('.')})"
+        in_python = Only("python", "raise PIL.Image.MAX_IMAGE_PIXELS and max_pixels")
+        raise ImageError(path, reason, AnyOf("Scale it down", in_python)) from error
     except UnidentifiedImageError as error:
         raise ImageError(path, *_not_an_image(path, image)) from error
     except MemoryError as error:
@@ -166,8 +162,7 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
         top = 65535.0
     else:
-        # Modes I and F do not say how many bits are meant: take the smallest usual range that holds the
-        # values.
+        # Modes I and F do not say how many bits are meant: take the smallest usual range that holds the values.
         values = np.nan_to_num(values)
         values = values - min(values.min(), 0.0)
         highest = float(values.max())
@@ -230,8 +225,5 @@ def _not_an_image(path: Path | None, image: object) -> tuple[str, Text]:
     if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "this is a web page saved under an image's name", "Download the image itself"
     if suffix in {".heic", ".heif", ".avif"}:
-        return (
-            f"{suffix} images cannot be read here",
-            AnyOf("Convert it to JPEG", Only("python", HEIF_OPENER)),
-        )
+        return f"{suffix} images cannot be read here", AnyOf("Convert it to JPEG", Only("python", HEIF_OPENER))
     return "this is not an image that Pillow can read", "Convert it to JPEG or PNG, or leave it out"

@@ -167,10 +167,8 @@ def evaluate(
     metrics = _metrics(class_precision, decided, decision_rule or _rule_name(decisions, threshold))
     for k in top_k:
         if k <= len(classes):
-            at_k, protocol = (
-                top_k_metrics(score_matrix, label_matrix, k),
-                f"micro over the {k} best classes of every image",
-            )
+            at_k = top_k_metrics(score_matrix, label_matrix, k)
+            protocol = f"micro over the {k} best classes of every image"
             for name, value in (("P", at_k.precision), ("R", at_k.recall), ("F1", at_k.f1)):
                 metrics.append(Metric(f"{name}@{k}", f"{name}@{k}", protocol, value))
     percentages = np.stack([class_precision, decided.precision, decided.recall, decided.f1], axis=1).tolist()
@@ -206,18 +204,14 @@ def _notes(labels: LabelArray) -> tuple[str, ...]:
     notes = []
     without = int((~(labels == 1).any(axis=0)).sum())
     if without:
-        notes.append(
-            f"No known positive in {without} of {labels.shape[1]} classes: counted as 0 in CP, CR and CF1, left out of "
-            "the first mAP."
-        )
+        where = f"{without} of {labels.shape[1]} classes"
+        notes.append(f"No known positive in {where}: counted as 0 in CP, CR and CF1, left out of the first mAP.")
     if not (labels == -1).any():
         notes.append("No label is known to be absent: mAP and precision are 100 or 0 and say nothing.")
     empty = int((~(labels == 1).any(axis=1)).sum())
     if empty:
-        notes.append(
-            f"No known positive in {empty} of {len(labels)} images: this lowers precision at k, as in the published "
-            "protocol."
-        )
+        where = f"{empty} of {len(labels)} images"
+        notes.append(f"No known positive in {where}: this lowers precision at k, as in the published protocol.")
     unknown = float((labels == 0).mean())
     if unknown:
         notes.append(f"{100 * unknown:.1f} % of the labels are unknown and left out of every metric.")

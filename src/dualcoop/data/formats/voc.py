@@ -51,19 +51,15 @@ def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog
         raise DataError(f"{root / 'Annotations'}: no annotation names an object. Check the folder.")
     only_difficult = sum(bool(entry.difficult - entry.present) for entry in objects)
     if only_difficult:
-        notes.append(
-            f"objects marked difficult do not count: {counted(only_difficult, 'image')} with a class that "
-            "has no other object there, which is absent"
-        )
+        without = f"{counted(only_difficult, 'image')} with a class that has no other object there, which is absent"
+        notes.append(f"objects marked difficult do not count: {without}")
     column = {name: index for index, name in enumerate(classes)}
     raw = []
     for split, file in parts:
         entries = annotations[split]
-        labels = np.zeros((len(entries), len(classes)), dtype=np.int8)
+        labels = np.full((len(entries), len(classes)), -(options.unlisted != "unknown"), dtype=np.int8)
         for index, (_, _, entry) in enumerate(entries):
             labels[index, [column[name] for name in entry.difficult]] = -1
-            if options.unlisted != "unknown":
-                labels[index] = -1
             labels[index, [column[name] for name in entry.present]] = 1
         folder = images or root / "JPEGImages"
         listed = [RawImage(row, _image_name(folder, ident, entry)) for row, ident, entry in entries]
@@ -91,24 +87,19 @@ def _choose_root(path: Path, year: int | None) -> Path:
 
 def _image_lists(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     """Lists of images by part, and a note where they are not the usual ones."""
-    lists = {name: root / "ImageSets" / "Main" / f"{name}.txt" for name in ("train", "val", "trainval", "test")}
-    if _has_annotations(root, lists["test"]) and lists["trainval"].is_file():
+    names = ("train", "val", "trainval", "test")
+    lists = {name: file for name in names if (file := root / "ImageSets" / "Main" / f"{name}.txt").is_file()}
+    tested = [ident for _, ident in _identifiers(lists["test"])] if "test" in lists else []
+    if "trainval" in lists and any((root / "Annotations" / f"{ident}.xml").is_file() for ident in tested):
         return [("train", lists["trainval"]), ("test", lists["test"])], []
-    if lists["train"].is_file() and lists["val"].is_file():
+    if {"train", "val"} <= lists.keys():
         note = "the test part has no labels here: trained on train, tested on val"
         return [("train", lists["train"]), ("test", lists["val"])], [note]
-    if lists["trainval"].is_file():
+    if "trainval" in lists:
         return [("train", lists["trainval"])], ["the test part has no labels here"]
-    if lists["train"].is_file():
+    if "train" in lists:
         return [("train", lists["train"])], []
-    raise DataError(f"{lists['trainval'].parent}: there is no trainval.txt and no train.txt. Check the folder.")
-
-
-def _has_annotations(root: Path, file: Path) -> bool:
-    """Whether a list exists and any of its images has an annotation."""
-    if not file.is_file():
-        return False
-    return any((root / "Annotations" / f"{ident}.xml").is_file() for _, ident in _identifiers(file))
+    raise DataError(f"{root / 'ImageSets/Main'}: there is no trainval.txt and no train.txt. Check the folder.")
 
 
 def _identifiers(file: Path) -> list[tuple[int, str]]:

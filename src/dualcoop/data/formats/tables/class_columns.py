@@ -11,7 +11,7 @@ from dualcoop.data.formats.options import IF_UNLISTED_IS_ABSENT, TableOptions, c
 from dualcoop.data.formats.tables.columns import Columns, ListedRows, TableRow, image_rows, is_blank
 from dualcoop.data.formats.tables.files import Table
 from dualcoop.data.problems import DataWarning, ProblemLog, quoted_list
-from dualcoop.errors import AnyOf, DataError, Option, Text
+from dualcoop.errors import AnyOf, DataError, Only, Option, Text
 
 CODES = EMPTY, PRESENT, ZERO, MINUS, WRONG = range(5)
 VALUES_REMEDY = "Write 1 for present, 0 for absent, or leave the cell empty for unknown"
@@ -60,7 +60,7 @@ def read_class_columns(table: Table, columns: Columns, options: TableOptions, lo
     for column in np.flatnonzero(~is_class).tolist():
         row = int(wrong[:, column].argmax())
         reason = f"column {titles[column]!r} is no class: it holds {texts[row, column]!r} and no 1 or 0"
-        ways = AnyOf("Delete the column", ("name the classes with ", Option("classes")))
+        ways = AnyOf("Delete the column", Only("python", "name the classes with classes=[...]"))
         log.report(table.source, rows[row].number, None, reason, (ways, f". {VALUES_REMEDY}"))
     if not is_class.any():
         raise _no_class_column(table, log.first())

@@ -21,13 +21,9 @@ from dualcoop.data.problems import SHOWN_NAMES, ProblemLog, quoted_list
 from dualcoop.errors import AnyOf, DataError, Option
 
 SPLIT_SPELLINGS = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 SPLITS_EXPECTED = "train, valid (or val) or test"
 SHOWN_DIFFERENCES = 3
