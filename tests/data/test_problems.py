@@ -23,10 +23,10 @@ def test_a_problem_leaves_its_options_to_the_front_end():
 
 def test_the_first_problem_can_stand_in_another_message():
     log = ProblemLog()
-    assert str(DataError(("nothing is left. ", log.first()), where="x")) == "x: nothing is left. "
+    assert str(DataError(("nothing is left", log.first()), where="x")) == "x: nothing is left"
     log.report("labels.csv", 2, None, "it is odd", ("pass ", Option("zero", "unknown")))
     said = "x: nothing is left. The first problem: labels.csv, row 2: it is odd. Pass zero='unknown'."
-    assert str(DataError(("nothing is left. ", log.first()), where="x")) == said
+    assert str(DataError(("nothing is left", log.first()), where="x")) == said
 
 
 def test_problems_are_collected_in_order():

@@ -214,7 +214,7 @@ def warn_about(problems: list[Problem], source: Path) -> None:
 
 def nothing_left(raw: RawDataset, source: Path, log: ProblemLog) -> DataError:
     """The error for a data set of which no image can be used."""
-    what = (f"none of its {sum(len(part.images) for part in raw.parts)} images can be used. ", log.first())
+    what = (f"none of its {sum(len(part.images) for part in raw.parts)} images can be used", log.first())
     folder = _better_folder(raw.parts[0].folder, source, log.problems)
     remedy: Text | None = None
     if folder is not None:

@@ -74,8 +74,8 @@ class ProblemLog:
         self.problems.append(problem)
 
     def first(self) -> Text:
-        """A sentence with the first problem, to stand behind another; empty when there is none."""
-        return ("The first problem: ", self.problems[0].message) if self.problems else ""
+        """What to put behind words without a full stop: a sentence with the first problem, if there is any."""
+        return (". The first problem: ", self.problems[0].message) if self.problems else ""
 
 
 def quoted_list(names: Iterable[str], shown: int = SHOWN_NAMES) -> str:

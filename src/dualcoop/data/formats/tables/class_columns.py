@@ -127,7 +127,7 @@ def _no_class_column(table: Table, first_problem: Text = "") -> DataError:
         where=table.source,
         remedy=(
             "add a column 'labels' (dog;beach), or one column for each class with 1 for present, 0 for absent, empty "
-            "for unknown. ",
+            "for unknown",
             first_problem,
         ),
     )

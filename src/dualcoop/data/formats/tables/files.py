@@ -190,7 +190,7 @@ def _read_json_lines(path: Path, text: str, log: ProblemLog) -> Table:
         records.append((row, record))
         columns.update(dict.fromkeys(record))
     if not records:
-        what = ("no line holds a JSON object. ", log.first())
+        what = ("no line holds a JSON object", log.first())
         raise DataError(what, where=str(path), remedy="write one object for each image")
     names = list(columns)
     rows = ((row, [record.get(name) for name in names]) for row, record in records)

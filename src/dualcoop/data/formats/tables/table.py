@@ -64,7 +64,7 @@ def _load(table: Table, folder: Path, options: TableOptions, log: ProblemLog) ->
     splits = _split_names(listed, table.source, log)
     rows = _settle_duplicates(listed, splits, table.source, options, log)
     if not rows:
-        raise DataError(("no row can be used. ", log.first()), where=table.source)
+        raise DataError(("no row can be used", log.first()), where=table.source)
     fill = np.array(listed.unlisted_absent, dtype=np.bool_)[:, None]
     labels = np.where(fill & (listed.labels == 0), np.int8(-1), listed.labels)
     _report_similar_names(listed.classes, table.source, log)
