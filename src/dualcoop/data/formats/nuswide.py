@@ -26,7 +26,7 @@ NPY_PARTS = ("train", "valid", "val", "test")
 
 def recognises(path: Path) -> bool:
     """Whether this is a folder with NUS-WIDE's image lists, or pairs of .npy matrices and image names."""
-    return (path / "ImageList").is_dir() or bool(_matrix_files(path))
+    return path.is_dir() and ((path / "ImageList").is_dir() or bool(_matrix_files(path)))
 
 
 def load(path: Path, images: Path | None, options: NusWideOptions, log: ProblemLog) -> RawDataset:

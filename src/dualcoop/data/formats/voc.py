@@ -22,7 +22,7 @@ class _Objects:
 
 def recognises(path: Path) -> bool:
     """Whether this is the folder of a VOC data set, or a VOCdevkit that holds some."""
-    return bool(_roots(path))
+    return path.is_dir() and bool(_roots(path))
 
 
 def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog) -> RawDataset:

@@ -122,15 +122,11 @@ def _class_positions(table: Table, columns: Columns, options: TableOptions) -> l
 
 
 def _no_class_column(table: Table, first_problem: Text = "") -> DataError:
-    return DataError(
-        f"no column holds labels. The columns are {quoted_list(table.columns, 20)}",
-        where=table.source,
-        remedy=(
-            "add a column 'labels' (dog;beach), or one column for each class with 1 for present, 0 for absent, empty "
-            "for unknown",
-            first_problem,
-        ),
+    what = f"no column holds labels. The columns are {quoted_list(table.columns, 20)}"
+    add = (
+        "add a column 'labels' (dog;beach), or a column for each class: 1 for present, 0 for absent, empty for unknown"
     )
+    return DataError(what, where=table.source, remedy=(add, first_problem))
 
 
 def _warn_if_ambiguous(source: str, codes: np.ndarray, options: TableOptions) -> None:

@@ -129,10 +129,7 @@ def _unlisted(
         ]
     if has_absent_column:
         if any(each.present for each in listed) and not any(each.absent for each in listed):
-            what = (
-                "its column of absent labels is empty, and a label that is not listed counts as unknown, so no label "
-                "is known to be absent"
-            )
+            what = "its absent column is empty and unlisted labels count as unknown: no label is known to be absent"
             warnings.warn(DataWarning(what, where=source, remedy=IF_UNLISTED_IS_ABSENT), stacklevel=2)
         return [False] * len(listed), ["a label in neither the labels nor the absent column counts as unknown"]
     blank = sum(not each.annotated for each in listed)

@@ -72,7 +72,7 @@ def _load(table: Table, folder: Path, options: TableOptions, log: ProblemLog) ->
     for split in SPLIT_NAMES:
         chosen = [index for index in rows if splits[index] == split]
         if chosen:
-            images = [RawImage(listed.rows[index].number, listed.rows[index].name) for index in chosen]
+            images = [RawImage(*listed.rows[index][:2]) for index in chosen]
             parts.append(RawPart(split, table.source, images, folder, labels[chosen]))
     return RawDataset(listed.classes, parts, listed.notes)
 
