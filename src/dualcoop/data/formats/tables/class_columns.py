@@ -123,9 +123,7 @@ def _class_positions(table: Table, columns: Columns, options: TableOptions) -> l
 
 def _no_class_column(table: Table, first_problem: Text = "") -> DataError:
     what = f"no column holds labels. The columns are {quoted_list(table.columns, 20)}"
-    add = (
-        "add a column 'labels' (dog;beach), or a column for each class: 1 for present, 0 for absent, empty for unknown"
-    )
+    add = "add a column 'labels' (dog;beach), or one column for each class: 1 present, 0 absent, empty unknown"
     return DataError(what, where=table.source, remedy=(add, first_problem))
 
 
