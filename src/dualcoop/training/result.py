@@ -1,10 +1,12 @@
 """What a run of training comes to."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dualcoop.data.problems import Problem
-from dualcoop.evaluation import EvaluationReport
+
+if TYPE_CHECKING:
+    from dualcoop.evaluation import EvaluationReport
 
 
 @dataclass(frozen=True)
@@ -24,4 +26,4 @@ class TrainingResult:
     epoch: int
     seconds: float
     problems: tuple[Problem, ...] = ()
-    validation: EvaluationReport | None = None
+    validation: "EvaluationReport | None" = None
