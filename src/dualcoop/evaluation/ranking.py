@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score
 
 from dualcoop.errors import ConfigError
 from dualcoop.evaluation.inputs import checked_labels, checked_scores
@@ -28,6 +27,9 @@ def average_precision(scores: ArrayLike, labels: ArrayLike) -> NDArray[np.float6
     Raises:
         DataError: for other label values, shapes that differ, or NaN scores.
     """
+    # Not at the top: whoever tags images asks for thresholds, not for metrics, and this import takes a second.
+    from sklearn.metrics import average_precision_score
+
     label_matrix = checked_labels(labels)
     score_matrix = checked_scores(scores, label_matrix)
     precision = np.full(label_matrix.shape[1], np.nan)
