@@ -10,7 +10,8 @@ from torch import Tensor
 from benchmarks.settings import Setting, random_labels, random_pixels, random_regions
 from benchmarks.timing import Candidate, Stages, Stopwatch
 from dualcoop import DualCoOp, TrainingArguments
-from dualcoop.features.encoding import RegionFeatures, encode
+from dualcoop.features import RegionFeatures
+from dualcoop.features.encoding import encode
 from dualcoop.functional import DualLogits
 from dualcoop.prompts import PromptLearner, TextFeatures
 from dualcoop.training.anchor import Anchor

@@ -18,7 +18,7 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask, partial_label_mask
 from dualcoop.data.splits import hold_out_images
 from dualcoop.evaluation import mean_average_precision
-from dualcoop.features.encoding import RegionFeatures, encode_images_once
+from dualcoop.features import RegionFeatures, encode_images_once
 from dualcoop.features.scoring import region_scores
 from dualcoop.prompts import PromptLearner, TextFeatures
 from dualcoop.training import Callback

@@ -8,7 +8,7 @@ import numpy as np
 
 from dualcoop import PromptConfig, TrainingArguments
 from dualcoop.baselines import LinearProbe
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features import RegionFeatures
 from dualcoop.methods import Method, method_class
 from experiments.photographs import Photographs
 

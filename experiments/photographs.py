@@ -12,7 +12,7 @@ from dualcoop.backbones.base import Backbone
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.splits import hold_out_images
 from dualcoop.errors import DataError
-from dualcoop.features.encoding import RegionFeatures, encode_images_once
+from dualcoop.features import RegionFeatures, encode_images_once
 
 DEFAULT_ROOT = Path(__file__).resolve().parents[2] / "shared" / "data"
 IMAGE_SIZES = {"coco663": 320, "corel5k": 224}

@@ -25,9 +25,9 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import partial_label_mask
 from dualcoop.data.splits import hold_out_images
 from dualcoop.evaluation import mean_average_precision
+from dualcoop.features import RegionFeatures, encode_images_once
 from dualcoop.features.scoring import region_scores
 from dualcoop.options import FeaturePrecision
-from dualcoop.training import RegionFeatures, encode_images_once
 from dualcoop.training.arguments import Augmentation
 from dualcoop.training.provenance import machine, versions
 from experiments.methods import ARGUMENTS, CLASS_SPECIFIC

@@ -20,7 +20,7 @@ from dualcoop.data.splits import (
     zero_shot_training_images,
 )
 from dualcoop.evaluation import evaluate
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features import RegionFeatures
 from dualcoop.features.scoring import region_scores
 from dualcoop.methods import Method
 from dualcoop.training.provenance import versions

@@ -61,8 +61,10 @@ WITHOUT_TORCH = (
     "dualcoop.inference.predictor",
     "dualcoop.export",
     "dualcoop.export.tagger",
+    "dualcoop.features",
     "dualcoop.training",
     "dualcoop.training.arguments",
+    "dualcoop.training.callbacks",
     "dualcoop.cli",
     "dualcoop.cli.app",
 )

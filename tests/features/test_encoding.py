@@ -11,8 +11,7 @@ from coloured import CLASSES, make_model, with_unreadable
 from dualcoop.data.images import open_image
 from dualcoop.data.labels import LabelledImages
 from dualcoop.errors import DataError
-from dualcoop.features import encoding, store
-from dualcoop.features.encoding import encode_images_once
+from dualcoop.features import encode_images_once, encoding, store
 from dualcoop.methods.dualcoop import DualCoOp
 
 HALF = {"rtol": 0, "atol": 1e-3}
@@ -105,14 +104,6 @@ def test_encoding_leaves_the_global_random_numbers_alone(model, train_data):
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_batches_take_a_view_for_each_row(model, train_data):
-    encoded = encode_images_once(model, train_data, views=2, augmentation="flip")
-    mixed = encoded.batch(np.array([5, 5, 2]), np.array([0, 1, 1]))
-    assert torch.equal(mixed[0], encoded.batch(np.array([5]), 0)[0])
-    assert torch.equal(mixed[1], encoded.batch(np.array([5]), 1)[0])
-    assert torch.equal(mixed[2], encoded.batch(np.array([2]), 1)[0])
-
-
 def test_large_features_lie_in_a_file_with_the_same_values_that_leaves_nothing_behind(
     model, train_data, tmp_path, monkeypatch
 ):
@@ -133,7 +124,7 @@ def test_too_little_room_for_the_file_is_said_before_it_is_written(model, train_
     monkeypatch.setattr(store, "MEMORY_BYTES", 100)
     usage = namedtuple("usage", "total used free")(10**6, 10**6, 50)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda place: usage)
-    with pytest.raises(DataError, match=r"features of 14 views of images take .* GiB free. Make room"):
+    with pytest.raises(DataError, match=r"features of 14 views .* GiB free\. Make room, .* or .* with views=0"):
         encode_images_once(model, train_data, folder=tmp_path)
 
 
@@ -176,23 +167,6 @@ def test_progress_counts_views_of_all_images_readable_or_not(model, train_data, 
         model, data, views=2, augmentation="flip", progress=lambda done, total: heard.append((done, total))
     )
     assert heard == [(10, 28), (20, 28), (28, 28)]
-
-
-def test_a_subset_belongs_to_the_same_subset_of_the_images(model, train_data, tmp_path):
-    data = with_unreadable(train_data, tmp_path, 1, 4)
-    indices = np.array([6, 4, 0, 13])
-    part = encode_images_once(model, data).subset(indices)
-    expected = encode_images_once(model, data.subset(indices))
-    assert part.kept.tolist() == expected.kept.tolist() == [0, 2, 3]
-    assert part.problems == expected.problems
-    assert torch.equal(part.batch(np.arange(3)), expected.batch(np.arange(3)))
-
-
-def test_global_regions_are_the_first_region_of_the_plain_view(model, train_data):
-    encoded = encode_images_once(model, train_data, views=2, augmentation="flip")
-    regions = encoded.global_regions()
-    assert regions.dtype == np.float32
-    assert (regions == encoded.batch(np.arange(14), 0)[:, 0].numpy()).all()
 
 
 def test_low_precision_stays_near_full_precision(model, train_data):

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from coloured import make_model, with_unreadable
-from dualcoop.features import scoring
-from dualcoop.features.encoding import encode_images_once
+from dualcoop.features import encode_images_once, scoring
 from dualcoop.features.scoring import evaluate_scores, region_logits, region_scores
 from dualcoop.functional import probabilities
 

@@ -14,7 +14,7 @@ from dualcoop.cli.app import app
 from dualcoop.errors import ConfigError, ModelError
 from dualcoop.evaluation import evaluate
 from dualcoop.export import OnnxTagger
-from dualcoop.features.encoding import encode_images_once
+from dualcoop.features import encode_images_once
 from dualcoop.features.scoring import evaluate_images, region_scores
 from dualcoop.methods import METHODS, Method, load_method, method_class
 from dualcoop.network import RegionClassifier

@@ -6,7 +6,7 @@ import torch
 
 from coloured import make_model, with_unreadable
 from dualcoop.errors import DataError
-from dualcoop.training import encode_images_once
+from dualcoop.features import encode_images_once
 from dualcoop.training.batches import EncodedAnew, EncodedOnce
 
 ROWS = np.arange(14)

@@ -9,7 +9,8 @@ from coloured import make_model, with_unreadable
 from dualcoop import PromptConfig, TemplateConfig, Trainer
 from dualcoop.data.masks import partial_label_mask
 from dualcoop.errors import ConfigError, DataError, ModelError
-from dualcoop.training import TrainingArguments, encode_images_once
+from dualcoop.features import encode_images_once
+from dualcoop.training import TrainingArguments
 
 
 def refusal(kind, *, model=None, arguments=None, **data):

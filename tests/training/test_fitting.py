@@ -9,7 +9,8 @@ import torch
 from coloured import make_model, with_unreadable
 from dualcoop import TemplateConfig, Trainer
 from dualcoop.errors import ConfigError, DataError
-from dualcoop.training import Callback, TrainingArguments, encode_images_once, fit_prompts
+from dualcoop.features import encode_images_once
+from dualcoop.training import Callback, TrainingArguments, fit_prompts
 
 
 def quick(**options):

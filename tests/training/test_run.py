@@ -61,7 +61,7 @@ def test_checkpoints_are_due_every_so_often_and_at_the_end(done, due):
     assert run.checkpoint_is_due() is due
 
 
-IDENTITY = {"seed": 0}
+IDENTITY = {"arguments": {"seed": 0, "loss": "asymmetric", "reduction": "published"}}
 
 
 @pytest.fixture
@@ -102,6 +102,13 @@ def test_a_resumed_run_has_everything_that_was_saved(make_run, tmp_path):
         assert torch.equal(resumed.learnable[name], parameter)
 
 
+def test_a_checkpoint_in_which_the_loss_names_the_reduction_is_resumed(make_run, tmp_path):
+    make_run().save(tmp_path, {"arguments": {"seed": 0, "loss": "published"}})
+    make_run().resume(tmp_path, IDENTITY)
+    with pytest.raises(ModelError, match="belongs to a run"):
+        make_run().resume(tmp_path, {"arguments": {**IDENTITY["arguments"], "reduction": "normalised"}})
+
+
 def test_without_a_checkpoint_a_run_starts_anew(make_run, tmp_path):
     run = make_run()
     run.resume(tmp_path, IDENTITY)
@@ -115,7 +122,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_taken_over(make_run,
     other = make_run()
     before = {name: value.detach().clone() for name, value in other.learnable.items()}
     with pytest.raises(ModelError, match="belongs to a run with other data, classes, backbone or options"):
-        other.resume(tmp_path, {"seed": 1})
+        other.resume(tmp_path, {"arguments": {**IDENTITY["arguments"], "seed": 1}})
     assert all(torch.equal(before[name], value) for name, value in other.learnable.items())
 
 

@@ -15,9 +15,9 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import partial_label_mask
 from dualcoop.errors import ConfigError, DataError, ModelError
 from dualcoop.evaluation import class_thresholds, mean_average_precision
-from dualcoop.features import store
+from dualcoop.features import encode_images_once, store
 from dualcoop.prompts import prompts_from_dict
-from dualcoop.training import Callback, TrainingArguments, encode_images_once, validation
+from dualcoop.training import Callback, TrainingArguments, validation
 from dualcoop.training.class_prior import class_log_odds
 from tiny import TinyBackbone
 

@@ -7,8 +7,9 @@ import torch
 from coloured import make_model, with_unreadable
 from dualcoop.errors import DataError
 from dualcoop.evaluation import class_thresholds, mean_average_precision
+from dualcoop.features import encode_images_once
 from dualcoop.functional import asymmetric_loss
-from dualcoop.training import TrainingArguments, encode_images_once
+from dualcoop.training import TrainingArguments
 from dualcoop.training.validation import Validation
 
 

@@ -24,10 +24,11 @@ from dualcoop.demo.outcome import (
     Run,
 )
 from dualcoop.evaluation import decide
+from dualcoop.features import RegionFeatures, encode_images_once
 from dualcoop.features.scoring import evaluate_scores, region_scores
 from dualcoop.methods import Method, method_class
 from dualcoop.prompts import PromptConfig
-from dualcoop.training import Callback, RegionFeatures, TrainingArguments, encode_images_once
+from dualcoop.training import Callback, TrainingArguments
 
 DECISIONS = "per-class thresholds chosen on the validation images"
 

@@ -8,7 +8,7 @@ from dualcoop.counting import counted
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.errors import ConfigError, DataError
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.network import RegionClassifier
 
 

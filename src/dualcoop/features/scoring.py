@@ -13,7 +13,8 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
 from dualcoop.evaluation import EvaluationReport, evaluate
 from dualcoop.features.checks import check_any_read
-from dualcoop.features.encoding import RegionFeatures, encode_images_once
+from dualcoop.features.encoding import encode_images_once
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.functional import DualLogits
 from dualcoop.inference.prediction import Thresholds, updated_thresholds
 from dualcoop.network import DualCoOpNetwork, RegionClassifier

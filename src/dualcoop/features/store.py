@@ -3,9 +3,9 @@
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,22 +16,19 @@ from dualcoop.cache import (
     FeatureStore,
     QuantisedRegions,
     Regions,
-    Shard,
     content_digests,
     view_key,
 )
-from dualcoop.data.problems import DataWarning
+from dualcoop.data.problems import DataWarning, Problem
 from dualcoop.errors import AnyOf, DataError, Option
+from dualcoop.features.regions import Block, RegionFeatures, kept_and_left_out
 from dualcoop.network import RegionClassifier
-
-Block: TypeAlias = Regions | Shard
-"""Regions (n, R, D) to be read by index. A shard that is held so is safe from eviction."""
 
 # Above this many bytes the features lie in a memory-mapped file instead of memory.
 MEMORY_BYTES = 2**31
 # To be raised when images are decoded or preprocessed to other pixels than before, so that features in caches
 # that were written before are not taken for features of today.
-PIXELS = 1
+PIXELS_VERSION = 1
 
 
 def encoding_of(model: RegionClassifier, precision: str, stored: str) -> Encoding:
@@ -49,15 +46,15 @@ def encoding_of(model: RegionClassifier, precision: str, stored: str) -> Encodin
         pooling=model.pooling,
         image_size=model.image_size,
         precision=precision,
-        pixels=PIXELS,
+        pixels=PIXELS_VERSION,
         regions=regions,
         dimensions=dimensions,
         stored=stored,
     )
 
 
-class Keeper:
-    """Takes in the features of N images in V views, all that the cache does not have already.
+class FeatureCollector:
+    """Takes in features of N images in V views, all that the cache does not have already.
 
     Args:
         model: that encodes them.
@@ -88,6 +85,7 @@ class Keeper:
         folder: Path | None,
     ) -> None:
         self._stored = stored
+        self._shape = model.region_shape
         self._store: FeatureStore | None = None
         self._keys: list[bytes] = []
         self._blocks: list[Block] = []
@@ -110,7 +108,7 @@ class Keeper:
                 self._store = None
         if self._store is None:
             self._row[self.missing] = np.arange(count)
-            self._own = allocate((count, *model.region_shape), stored, folder)
+            self._own = allocate((count, *self._shape), stored, folder)
 
     def _locate(self) -> None:
         assert self._store is not None
@@ -118,7 +116,7 @@ class Keeper:
         self._blocks = [*located.shards]
         self._block, self._row = located.shard.reshape(self._block.shape), located.row.reshape(self._row.shape)
 
-    def put(self, images: np.ndarray, views: Sequence[int], features: Tensor) -> None:
+    def add(self, images: np.ndarray, views: Sequence[int], features: Tensor) -> None:
         """Take in features (i, v, R, D) of the images at these indices in some views, all of which are missing.
 
         Raises:
@@ -149,10 +147,11 @@ class Keeper:
             except OSError as error:
                 raise _unwritable(self._store, error) from error
 
-    def finish(self) -> tuple[list[Block], np.ndarray, np.ndarray]:
-        """Blocks of regions, and for each image and view which one it is in and in which row, (N, V) each.
+    def collected(self, problems: Mapping[int, Problem]) -> RegionFeatures:
+        """The features of all images that could be read.
 
-        What was never taken in is in block -1.
+        Args:
+            problems: what is wrong with the others, by their indices.
         """
         if self._store is not None:
             self.flush()
@@ -160,7 +159,8 @@ class Keeper:
         else:
             self._block[self.missing] = len(self._blocks)
             self._blocks.append(self._own)
-        return self._blocks, self._block, self._row
+        kept, left_out = kept_and_left_out(len(self._block), problems)
+        return RegionFeatures(self._blocks, self._block[kept], self._row[kept], self._shape, kept, left_out)
 
 
 def allocate(shape: tuple[int, int, int], stored: str, folder: Path | None) -> Regions:
@@ -206,6 +206,6 @@ def _values(shape: tuple[int, int, int], dtype: np.dtype[Any], folder: Path | No
 
 def _unwritable(store: FeatureStore, error: OSError) -> DataError:
     return DataError(
-        f"region features cannot be written to {store.folder} ({error.strerror or error}): make room, give another "
-        "cache folder, or go without"
+        f"region features cannot be written to {store.folder} ({error.strerror or error})",
+        remedy=AnyOf("make room", ("give another ", Option("cache_dir")), "go without"),
     )

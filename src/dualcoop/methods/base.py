@@ -20,7 +20,7 @@ from dualcoop.counting import Progress
 from dualcoop.data.images import MAX_BYTES, MAX_PIXELS
 from dualcoop.errors import ConfigError, Option
 from dualcoop.evaluation import class_thresholds
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.features.scoring import region_scores
 from dualcoop.inference.images import Batch, ImageInput, Result, read_image
 from dualcoop.inference.predictor import Predictor

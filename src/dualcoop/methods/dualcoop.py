@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dualcoop.backbones.base import Backbone
 from dualcoop.backbones.loading.registry import place_backbone
 from dualcoop.class_names import checked_classes
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.methods.base import Labelled, Method
 from dualcoop.methods.zero_shot import zero_shot_logit_scale, zero_shot_prompts
 from dualcoop.network import DualCoOpNetwork

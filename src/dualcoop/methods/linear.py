@@ -12,7 +12,7 @@ from dualcoop.backbones.base import Backbone
 from dualcoop.baselines import LinearProbe
 from dualcoop.errors import ConfigError, Option
 from dualcoop.features.checks import check_labelled
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.methods.base import Labelled, Method
 from dualcoop.network.settings import entry
 

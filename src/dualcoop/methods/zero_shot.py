@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dualcoop.backbones.base import Backbone
 from dualcoop.features.checks import check_labelled
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.methods.base import Labelled, Method
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.prompts import TemplateConfig, TemplatePrompts

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 from dualcoop.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from dualcoop.features.encoding import RegionFeatures as RegionFeatures
-    from dualcoop.features.encoding import encode_images_once as encode_images_once
     from dualcoop.training.arguments import TrainingArguments as TrainingArguments
     from dualcoop.training.callbacks import Callback as Callback
     from dualcoop.training.fitting import fit_prompts as fit_prompts
@@ -16,11 +14,9 @@ if TYPE_CHECKING:
 # Imported when first asked for, so that the command line can show the arguments' defaults without torch.
 _HOMES = {
     "Callback": "dualcoop.training.callbacks",
-    "RegionFeatures": "dualcoop.features.encoding",
     "Trainer": "dualcoop.training.trainer",
     "TrainingArguments": "dualcoop.training.arguments",
     "TrainingResult": "dualcoop.training.result",
-    "encode_images_once": "dualcoop.features.encoding",
     "fit_prompts": "dualcoop.training.fitting",
 }
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from dualcoop.data.labels import LabelledImages
 from dualcoop.features.augmentation import RandomNumbers, augmented
-from dualcoop.features.encoding import RegionFeatures, encode
+from dualcoop.features.encoding import encode
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.inference.images import image_batches
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork

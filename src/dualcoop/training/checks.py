@@ -7,7 +7,7 @@ from dualcoop.data.labels import LabelledImages
 from dualcoop.data.masks import LabelMask
 from dualcoop.errors import ConfigError, DataError, ModelError, Only, Option
 from dualcoop.features.checks import check_labelled, check_shape
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.arguments import TrainingArguments
 

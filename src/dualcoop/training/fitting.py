@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dualcoop.data.problems import Problem
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments

@@ -8,7 +8,7 @@ from torch import nn
 
 from dualcoop.errors import ModelError, Option
 from dualcoop.training.anchor import Anchor
-from dualcoop.training.arguments import TrainingArguments
+from dualcoop.training.arguments import TrainingArguments, renewed
 from dualcoop.training.callbacks import Callback
 from dualcoop.training.checkpoints import (
     optimizer_tensors,
@@ -134,7 +134,8 @@ class Run:
         if found is None:
             return
         tensors, state = found
-        if state.get("run") != identity:
+        saved = state.get("run", {})
+        if {**saved, "arguments": renewed(saved.get("arguments", {}))} != identity:
             raise ModelError(
                 f"the checkpoint in {folder} belongs to a run with other data, classes, backbone or options",
                 remedy=("repeat the options of that run, or choose another ", Option("output_dir")),

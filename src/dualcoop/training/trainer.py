@@ -12,7 +12,8 @@ from dualcoop.data.masks import LabelMask
 from dualcoop.data.problems import Problem
 from dualcoop.evaluation import EvaluationReport
 from dualcoop.features.checks import check_any_read
-from dualcoop.features.encoding import RegionFeatures, encode_images_once, readable_images
+from dualcoop.features.encoding import encode_images_once, readable_images
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.features.scoring import evaluate_images
 from dualcoop.network import DualCoOpNetwork
 from dualcoop.training.anchor import Anchor

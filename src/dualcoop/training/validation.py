@@ -8,7 +8,7 @@ import torch
 
 from dualcoop.errors import DataError, Option
 from dualcoop.evaluation import EvaluationReport, class_thresholds, mean_average_precision
-from dualcoop.features.encoding import RegionFeatures
+from dualcoop.features.regions import RegionFeatures
 from dualcoop.features.scoring import evaluate_scores, region_logits, region_scores
 from dualcoop.functional import probabilities
 from dualcoop.network import DualCoOpNetwork
