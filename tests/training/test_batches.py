@@ -7,14 +7,14 @@ import torch
 from coloured import make_model, with_unreadable
 from dualcoop.errors import DataError
 from dualcoop.features import encode_images_once
+from dualcoop.training import TrainingArguments
 from dualcoop.training.batches import EncodedAnew, EncodedOnce
 
 ROWS = np.arange(14)
 
 
 def anew(model, data, **options):
-    options = {"augmentation": "published", "finetune": False, "precision": "float32", "seed": 0, **options}
-    return EncodedAnew(model, data, **options)
+    return EncodedAnew(model, data, TrainingArguments(**{"views": 0, "augmentation": "published", **options}))
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +95,16 @@ def test_flip_anew_shows_plain_and_mirrored_images(train_data):
     assert 0 < sum(same) < 14
 
 
-@pytest.mark.parametrize("finetune", [False, True])
+@pytest.mark.parametrize("finetune", ["none", "pooling"])
 def test_only_a_tower_in_training_gets_a_graph(train_data, finetune):
     model = make_model()
     model.backbone.image_projection.weight.requires_grad_(True)
     source = anew(model, train_data, finetune=finetune)
     source.start_epoch(0)
-    assert source.regions(ROWS[:2]).requires_grad is finetune
+    assert source.regions(ROWS[:2]).requires_grad is (finetune != "none")
 
 
-@pytest.mark.parametrize("finetune", [False, True])
+@pytest.mark.parametrize("finetune", ["none", "pooling"])
 def test_low_precision_gives_float32_near_full_precision(train_data, finetune):
     model = make_model()
     full = model.encode_images(train_data.paths[:3])

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from dualcoop import Trainer
 from dualcoop.errors import ConfigError
 from dualcoop.evaluation import evaluate
 from dualcoop.training import TrainingArguments, TrainingResult
-from dualcoop.training.reporting import TRACKERS, check_trackers, make_trackers
+from dualcoop.training.reporting import TRACKERS, Tracker, check_trackers
 
 ABOUT = {
     "arguments": {"epochs": 2, "batch_size": None, "loss": "asymmetric", "seed": 0},
@@ -49,7 +50,7 @@ def tracked(tmp_path, report, monkeypatch):
         monkeypatch.delenv("WANDB_MODE", raising=False)
         folder = tmp_path / "sunset"
         folder.mkdir()
-        (tracker,) = make_trackers([name], folder, ABOUT)
+        tracker = Tracker(name, folder, ABOUT)
         for row in ROWS:
             tracker.epoch(row)
         tracker.end(TrainingResult(tuple(ROWS), 2, 1.0, validation=report))
@@ -101,7 +102,7 @@ def test_mlflow_keeps_runs_of_one_folder_apart(tracked, tmp_path):
     folder = tracked("mlflow")
     from mlflow import MlflowClient
 
-    make_trackers(["mlflow"], folder, ABOUT)
+    Tracker("mlflow", folder, ABOUT)
     client = MlflowClient((folder / "mlflow").as_uri())
     (experiment,) = (each for each in client.search_experiments() if each.name == "dualcoop")
     assert len(client.search_runs([experiment.experiment_id])) == 2
@@ -149,12 +150,17 @@ def test_wandb_gets_a_run_that_waits_to_be_synchronised(tracked, report):
 def test_wandb_is_offline_unless_the_user_says_otherwise(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb", reason="pip install wandb, to see what it writes")
     modes = []
-    monkeypatch.setattr(wandb, "init", lambda **options: modes.append(options["mode"]))
+
+    def init(**options):
+        modes.append(options["mode"])
+        return SimpleNamespace(finish=None)
+
+    monkeypatch.setattr(wandb, "init", init)
     for mode in (None, "online"):
         monkeypatch.delenv("WANDB_MODE", raising=False)
         if mode:
             monkeypatch.setenv("WANDB_MODE", mode)
-        make_trackers(["wandb"], tmp_path, ABOUT)
+        Tracker("wandb", tmp_path, ABOUT)
     assert modes == ["offline", "online"]
 
 

@@ -1,7 +1,6 @@
 """Region features of frozen images, encoded once per run."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -159,12 +158,11 @@ def readable_images(
     return kept_and_left_out(len(data), problems)
 
 
-def encode(model: RegionClassifier, pixels: Tensor, precision: str) -> Tensor:
-    """Region features (b, R, D), float32, of preprocessed pixels, without gradients."""
-    device = model.device
-    low = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
-    with torch.no_grad(), low:
-        return model.encode_pixels(pixels.to(device)).float()
+def encode(model: RegionClassifier, pixels: Tensor, precision: str, *, learns: bool = False) -> Tensor:
+    """Region features (b, R, D), float32, of preprocessed pixels; with a graph where the image tower learns."""
+    low = torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with torch.set_grad_enabled(learns), low:
+        return model.encode_pixels(pixels.to(model.device)).float()
 
 
 def _read(

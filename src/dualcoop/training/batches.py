@@ -3,7 +3,6 @@
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dualcoop.data.labels import LabelledImages
@@ -13,6 +12,7 @@ from dualcoop.features.regions import RegionFeatures
 from dualcoop.inference.images import image_batches
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
 from dualcoop.network import DualCoOpNetwork
+from dualcoop.training.arguments import TrainingArguments
 
 
 class RegionSource(Protocol):
@@ -56,34 +56,20 @@ class EncodedAnew:
     Args:
         model: gives the image tower, the pooling and the image size.
         data: images that can all be read.
-        augmentation: see `augmented`.
-        finetune: the image tower learns.
-        precision: "float32", or "bfloat16" autocast.
-        seed: of the augmentation.
+        arguments: whether the image tower learns, its precision, augmentation and the seed.
     """
 
-    def __init__(
-        self,
-        model: DualCoOpNetwork,
-        data: LabelledImages,
-        *,
-        augmentation: str,
-        finetune: bool,
-        precision: str,
-        seed: int,
-    ) -> None:
+    def __init__(self, model: DualCoOpNetwork, data: LabelledImages, arguments: TrainingArguments) -> None:
         self._model = model
         self._paths = data.paths
+        self._arguments = arguments
         plain = model.backbone.preprocess(model.image_size)
-        self._transform = augmented(plain, augmentation, model.image_size, alone=True)
-        self._finetune = finetune
-        self._precision = precision
-        self._seed = seed
-        self._random = RandomNumbers(seed)
+        self._transform = augmented(plain, arguments.augmentation, model.image_size, alone=True)
+        self._random = RandomNumbers(arguments.seed)
 
     def start_epoch(self, epoch: int) -> None:
         """Seed the augmentation."""
-        self._random = RandomNumbers(self._seed, 0, epoch)
+        self._random = RandomNumbers(self._arguments.seed, 0, epoch)
 
     def regions(self, rows: np.ndarray) -> Tensor:
         """(b, R, D), float32; with a graph to the image tower when it is fine-tuned.
@@ -95,10 +81,6 @@ class EncodedAnew:
         paths = [self._paths[row] for row in rows]
         with self._random.drawn():
             (batch,) = image_batches(paths, self._transform, batch_size=len(paths), draft_size=draft, in_order=True)
-        pixels = batch.pixels
-        assert pixels is not None
-        if not self._finetune:
-            return encode(self._model, pixels, self._precision)
-        low = self._precision == "bfloat16"
-        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=low):
-            return self._model.encode_pixels(pixels.to(self._model.device)).float()
+        assert batch.pixels is not None
+        learns = self._arguments.finetune != "none"
+        return encode(self._model, batch.pixels, self._arguments.precision, learns=learns)

@@ -2,10 +2,10 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dualcoop.errors import ConfigError, Option
 from dualcoop.training.callbacks import Callback
@@ -14,133 +14,100 @@ from dualcoop.training.result import TrainingResult
 PROJECT = "dualcoop"
 
 
+class OpenRun(NamedTuple):
+    """A run in a tracker.
+
+    Attributes:
+        log: takes in numbers by name after an epoch, from 1.
+        close: nothing more will come.
+    """
+
+    log: Callable[[dict[str, float], int], Any]
+    close: Callable[[], Any]
+
+
+def _trackio(name: str, folder: Path, config: dict[str, Any]) -> OpenRun:
+    import trackio
+
+    run = trackio.init(PROJECT, name=name, config=config)
+    return OpenRun(lambda values, epoch: run.log(values, step=epoch), run.finish)
+
+
+def _tensorboard(name: str, folder: Path, config: dict[str, Any]) -> OpenRun:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(folder / "tensorboard")
+    # Two spaces end a line of Markdown.
+    writer.add_text("config", "  \n".join(f"{key}: {value}" for key, value in config.items()))
+
+    def log(values: dict[str, float], epoch: int) -> None:
+        for key, value in values.items():
+            writer.add_scalar(key, value, epoch)
+        writer.flush()
+
+    return OpenRun(log, writer.close)
+
+
+def _mlflow(name: str, folder: Path, config: dict[str, Any]) -> OpenRun:
+    # New versions ask whoever wants files whether they mean it, and count their users, unless told otherwise.
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    client = MlflowClient((folder / "mlflow").resolve().as_uri())
+    found = client.get_experiment_by_name(PROJECT)
+    run = client.create_run(found.experiment_id if found else client.create_experiment(PROJECT), run_name=name)
+    for key, value in config.items():
+        client.log_param(run.info.run_id, key, value)
+
+    def log(values: dict[str, float], epoch: int) -> None:
+        for key, value in values.items():
+            client.log_metric(run.info.run_id, key, value, step=epoch)
+
+    return OpenRun(log, lambda: client.set_terminated(run.info.run_id))
+
+
+def _wandb(name: str, folder: Path, config: dict[str, Any]) -> OpenRun:
+    if "WANDB_MODE" not in os.environ:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    mode: Any = os.environ.get("WANDB_MODE", "offline")
+    run = wandb.init(project=PROJECT, name=name, dir=folder, config=config, mode=mode, reinit="create_new")
+    return OpenRun(lambda values, epoch: run.log(values, step=epoch), run.finish)
+
+
+TRACKERS = {"trackio": _trackio, "tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
+"""Called with the name of a run, its folder and its flat configuration; the keys are packages too."""
+
+
 class Tracker(Callback):
     """Tells a tracker the numbers of every epoch, and the metrics at the end.
 
     Args:
-        name: of the run.
-        folder: of the run, for what the tracker writes.
-        config: options of the run and what it is about, no value nested in another.
+        name: of `TRACKERS`.
+        folder: of the run, which gets its name from it.
+        about: what the run is about: "arguments" and other entries, each a mapping, JSON values.
     """
 
-    def __init__(self, name: str, folder: Path, config: Mapping[str, Any]) -> None:
-        raise NotImplementedError
-
-    def log(self, values: dict[str, float], epoch: int) -> None:
-        """Take in finite numbers after an epoch, from 1."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Nothing more will come."""
-        raise NotImplementedError
+    def __init__(self, name: str, folder: Path, about: Mapping[str, Any]) -> None:
+        rest = {key: value for key, value in about.items() if key != "arguments"}
+        self._run = TRACKERS[name](folder.resolve().name, folder, {**about["arguments"], **_flat(rest)})
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Tell the losses, the validation mAP and the learning rate."""
-        values = {key: value for key, value in row.items() if key not in ("epoch", "seconds")}
-        self.log(_finite(values), row["epoch"])
+        self._log({key: value for key, value in row.items() if key not in ("epoch", "seconds")}, row["epoch"])
 
     def end(self, result: TrainingResult) -> None:
         """Tell the metrics on the validation images, and the epoch that the model is of."""
         report = () if result.validation is None else result.validation.metrics
         # MLflow takes no @ in a name.
         values = {f"validation/{metric.key.replace('@', '_at_')}": metric.value for metric in report}
-        self.log(_finite({**values, "chosen_epoch": result.epoch}), len(result.history))
-        self.close()
+        self._log({**values, "chosen_epoch": result.epoch}, len(result.history))
+        self._run.close()
 
-
-class Trackio(Tracker):
-    """Into trackio's local database, which `trackio show` displays; TRACKIO_SPACE_ID and the like are heeded."""
-
-    def __init__(self, name: str, folder: Path, config: Mapping[str, Any]) -> None:
-        import trackio
-
-        self._run = trackio.init(PROJECT, name=name, config=dict(config))
-
-    def log(self, values: dict[str, float], epoch: int) -> None:
-        """Take in numbers."""
-        self._run.log(values, step=epoch)
-
-    def close(self) -> None:
-        """Write all."""
-        self._run.finish()
-
-
-class TensorBoard(Tracker):
-    """Into event files, for `tensorboard --logdir`."""
-
-    def __init__(self, name: str, folder: Path, config: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(folder / "tensorboard")
-        # Two spaces end a line of Markdown.
-        self._writer.add_text("config", "  \n".join(f"{key}: {value}" for key, value in config.items()))
-
-    def log(self, values: dict[str, float], epoch: int) -> None:
-        """Take in numbers."""
-        for key, value in values.items():
-            self._writer.add_scalar(key, value, epoch)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Write all."""
-        self._writer.close()
-
-
-class MLflow(Tracker):
-    """Into a folder of files, for `mlflow ui --backend-store-uri`, without a server."""
-
-    def __init__(self, name: str, folder: Path, config: Mapping[str, Any]) -> None:
-        # New versions ask whoever wants files, and count their users, unless told otherwise.
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow import MlflowClient
-
-        self._client = MlflowClient((folder / "mlflow").resolve().as_uri())
-        found = self._client.get_experiment_by_name(PROJECT)
-        experiment = found.experiment_id if found else self._client.create_experiment(PROJECT)
-        self._run = self._client.create_run(experiment, run_name=name).info.run_id
-        for key, value in config.items():
-            self._client.log_param(self._run, key, value)
-
-    def log(self, values: dict[str, float], epoch: int) -> None:
-        """Take in numbers."""
-        for key, value in values.items():
-            self._client.log_metric(self._run, key, value, step=epoch)
-
-    def close(self) -> None:
-        """Say that the run is over."""
-        self._client.set_terminated(self._run)
-
-
-class WandB(Tracker):
-    """Into a folder that `wandb sync` takes; at once to the service where WANDB_MODE says so."""
-
-    def __init__(self, name: str, folder: Path, config: Mapping[str, Any]) -> None:
-        if "WANDB_MODE" not in os.environ:
-            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        mode: Any = os.environ.get("WANDB_MODE", "offline")
-        self._run = wandb.init(
-            project=PROJECT, name=name, dir=folder, config=dict(config), mode=mode, reinit="create_new"
-        )
-
-    def log(self, values: dict[str, float], epoch: int) -> None:
-        """Take in numbers."""
-        self._run.log(values, step=epoch)
-
-    def close(self) -> None:
-        """Write all."""
-        self._run.finish()
-
-
-TRACKERS: dict[str, type[Tracker]] = {
-    "trackio": Trackio,
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": WandB,
-}
-"""By their name in `TrainingArguments.report_to`, which is that of the package too."""
+    def _log(self, values: dict[str, float], epoch: int) -> None:
+        self._run.log({key: value for key, value in values.items() if math.isfinite(value)}, epoch)
 
 
 def check_trackers(names: Sequence[str], folder: Path | None) -> None:
@@ -151,29 +118,14 @@ def check_trackers(names: Sequence[str], folder: Path | None) -> None:
     """
     for name in names:
         if find_spec(name) is None:
-            raise ConfigError(
-                f"names {name}, which is not installed",
-                option="report_to",
-                remedy=f"install it with `pip install {name}`, or leave it out",
-            )
+            remedy = f"install it with `pip install {name}`, or leave it out"
+            raise ConfigError(f"names {name}, which is not installed", option="report_to", remedy=remedy)
     if names and folder is None:
         raise ConfigError(
             f"is {tuple(names)!r}, but there is no folder to write to",
             option="report_to",
             remedy=("give ", Option("output_dir"), ", whose name the run is given"),
         )
-
-
-def make_trackers(names: Sequence[str], folder: Path, about: Mapping[str, Any]) -> list[Tracker]:
-    """Trackers of a run, told what it is about.
-
-    Args:
-        names: of `TRACKERS`.
-        folder: of the run, which gets its name from it.
-        about: "arguments" and other entries, each a mapping, JSON values.
-    """
-    options, rest = about["arguments"], {key: value for key, value in about.items() if key != "arguments"}
-    return [TRACKERS[name](folder.resolve().name, folder, {**options, **_flat(rest)}) for name in names]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -185,7 +137,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = len(value) if isinstance(value, list) else value
     return flat
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float]:
-    return {key: value for key, value in values.items() if math.isfinite(value)}

@@ -26,7 +26,7 @@ from dualcoop.training.curves import HistoryFiles
 from dualcoop.training.fitting import finish_run, run_epochs
 from dualcoop.training.learnable import learnable_parameters
 from dualcoop.training.record import RunRecord
-from dualcoop.training.reporting import check_trackers, make_trackers
+from dualcoop.training.reporting import Tracker, check_trackers
 from dualcoop.training.result import TrainingResult
 from dualcoop.training.run import Checkpoints, Run
 from dualcoop.training.validation import Validation
@@ -118,7 +118,7 @@ class Trainer:
             problems += more
             self._record.leave_out(problems)
             if folder is not None:
-                writers += make_trackers(arguments.report_to, folder, identity)
+                writers += [Tracker(name, folder, identity) for name in arguments.report_to]
             callback = Callbacks([*writers, *self.callbacks])
             run_epochs(self.model, run, source, labels, validation, callback)
         return finish_run(run, validation, callback, start, problems)
@@ -150,14 +150,7 @@ class Trainer:
             kept, problems = readable_images(data, self.model.image_size, strict=arguments.strict)
             check_any_read(kept, data, problems)
             data = data.subset(kept)
-            source = EncodedAnew(
-                self.model,
-                data,
-                augmentation=arguments.augmentation,
-                finetune=not self._frozen,
-                precision=arguments.precision,
-                seed=arguments.seed,
-            )
+            source = EncodedAnew(self.model, data, arguments)
         check_positives(data.labels)
         return source, data.labels, problems
 
