@@ -130,6 +130,10 @@ def wandb_records(path):
 
 def test_wandb_gets_a_run_that_waits_to_be_synchronised(tracked, report):
     folder = tracked("wandb")
+    import wandb
+
+    # The process that writes ends, so that all is on the disk.
+    wandb.teardown()
     (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
     records = wandb_records(path)
     (run,) = (record.run for record in records if record.HasField("run"))
