@@ -69,9 +69,11 @@ def test_no_image_is_in_both_parts():
     assert not contents["train"] & contents["test"]
 
 
-def test_the_images_are_package_data():
+def test_images_and_template_are_package_data():
     root = Path(dualcoop.__file__).parent
     assert FOLDER.is_relative_to(root)
     pyproject = root.parents[1] / "pyproject.toml"
     if pyproject.exists():
-        assert '"demo/images/*"' in pyproject.read_text(encoding="utf-8")
+        packaged = pyproject.read_text(encoding="utf-8")
+        assert '"demo/images/*"' in packaged
+        assert '"demo/*.jinja"' in packaged

@@ -1,6 +1,8 @@
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
+from math import nan
 
 import pytest
 
@@ -68,6 +70,28 @@ def test_figures_protocol_command_and_versions_are_named(page, result):
         assert f"<b>{outcome.mean():.1f}</b>" in page
     for words in ("classes without positives skipped", "dualcoop demo --seeds 2", "0, 1", "torch", "fingerprint"):
         assert words in page
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(result, exhibits, tmp_path):
+    command = "dualcoop demo --output '<b>&'"
+    page = write_report(result, tmp_path / "report.html", command, exhibits).read_text(encoding="utf-8")
+    assert command not in page
+    assert command in unescape(page)
+
+
+def test_a_class_that_no_test_image_shows_has_no_figure(result, exhibits, tmp_path):
+    runs = {
+        key: Outcome(key, tuple(replace(run, report=without_first_class(run.report)) for run in outcome.runs))
+        for key, outcome in result.outcomes.items()
+    }
+    page = write_report(replace(result, outcomes=runs), tmp_path / "report.html", "", exhibits).read_text("utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"<tr><td>{result.test.classes[0]}<"))
+    assert row.count("<td>-</td>") == 3
+    assert "nan" not in row
+
+
+def without_first_class(report):
+    return replace(report, per_class=(replace(report.per_class[0], average_precision=nan), *report.per_class[1:]))
 
 
 def test_labels_shown_are_the_decisions_and_what_they_miss(result):

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from dualcoop.data.labels import DatasetSplits
@@ -51,6 +52,7 @@ def demo_data() -> DatasetSplits:
     return load_dataset(FOLDER / "labels.csv", images=FOLDER, classes=demo_classes(), unlisted="absent")
 
 
+@cache
 def demo_credits() -> dict[str, Credit]:
     """Credits by file name."""
     names = Credit.__dataclass_fields__

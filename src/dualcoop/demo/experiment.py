@@ -57,11 +57,12 @@ def run_demo(zero_shot: Method, options: DemoOptions, say: Callable[[str], None]
     data = demo_data()
     assert data.train is not None
     assert data.test is not None
-    train_data = data.train.subset(np.arange(len(data.train))[: options.train_limit])
-    test_data = data.test.subset(np.arange(len(data.test))[: options.test_limit])
-    say(f"looking at {len(test_data) + len(train_data)} photographs, once for all methods")
-    test = _Part(test_data, _encoded(zero_shot, test_data, callback))
-    everything = _Part(train_data, _encoded(zero_shot, train_data, callback))
+    limits = ((data.test, options.test_limit), (data.train, options.train_limit))
+    limited = [part.subset(range(len(part))[:limit]) for part, limit in limits]
+    say(f"looking at {sum(map(len, limited))} photographs, once for all methods")
+    test, everything = (
+        _Part(part, encode_images_once(zero_shot, part, strict=True, progress=callback.encoding)) for part in limited
+    )
     arguments = TrainingArguments() if options.epochs is None else TrainingArguments(epochs=options.epochs)
 
     runs: dict[str, list[Run]] = {key: [] for key in TITLES}
@@ -77,10 +78,10 @@ def run_demo(zero_shot: Method, options: DemoOptions, say: Callable[[str], None]
     assert shown is not None
     return DemoResult(
         options,
-        train_data,
+        everything.data,
         divided[0][0].data,
         divided[0][1].data,
-        test_data,
+        test.data,
         {key: Outcome(key, tuple(values)) for key, values in runs.items()},
         shown,
         arguments,
@@ -99,21 +100,17 @@ def _methods(seed: int, learning: dict[str, Any]) -> dict[str, tuple[str, dict[s
     }
 
 
-def _encoded(model: Method, data: LabelledImages, callback: Callback) -> RegionFeatures:
-    return encode_images_once(model, data, strict=True, progress=callback.encoding)
-
-
-def _divide(everything: _Part, options: DemoOptions, seed: int) -> tuple[_Part, _Part]:
+def _divide(everything: _Part, options: DemoOptions, seed: int) -> list[_Part]:
     """Training and validation images, most of their labels hidden."""
-    data = everything.data
-    place = {path: index for index, path in enumerate(data.paths)}
-    held = max(1, round(options.valid_fraction * len(data)))
-    parts = []
-    for part in hold_out_images(data, held, seed):
-        mask = partial_label_mask(part, options.known_fraction, seed)
-        rows = np.array([place[path] for path in part.paths])
-        parts.append(_Part(mask.apply(part), everything.features.subset(rows)))
-    return parts[0], parts[1]
+    names = everything.data.names
+    held = max(1, round(options.valid_fraction * len(names)))
+    return [
+        _Part(
+            partial_label_mask(part, options.known_fraction, seed).apply(part),
+            everything.features.subset(np.flatnonzero(np.isin(names, part.names))),
+        )
+        for part in hold_out_images(everything.data, held, seed)
+    ]
 
 
 def _fitted(model: Method, train: _Part, valid: _Part, test: _Part, options: dict[str, Any]) -> Run:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dualcoop.demo.content import Credit
+from dualcoop.demo.content import Credit, demo_credits
 from dualcoop.demo.outcome import SPECIFIC, ZERO_SHOT, DemoResult, Run
 from dualcoop.explain import HeatMap, heat_maps, overlay
 from dualcoop.inference.images import read_image
@@ -36,7 +36,6 @@ class Exhibit:
     """One test image as the report shows it.
 
     Attributes:
-        name: file name.
         image: RGB, thumbnail size.
         truth: labels that are in it.
         before, after: what zero-shot and trained class-specific prompts say, best first, missed ones last.
@@ -45,14 +44,13 @@ class Exhibit:
         credit: whom the image is from.
     """
 
-    name: str
     image: Image.Image
     truth: list[str]
     before: list[ShownLabel]
     after: list[ShownLabel]
     heat_map: HeatMap | None
     heated: Image.Image | None
-    credit: Credit | None
+    credit: Credit
 
 
 def drawn_images(result: DemoResult, count: int) -> list[int]:
@@ -61,7 +59,7 @@ def drawn_images(result: DemoResult, count: int) -> list[int]:
     return sorted(draw.permutation(len(result.test))[:count].tolist())
 
 
-def exhibit(result: DemoResult, index: int, credits: dict[str, Credit], *, heated: bool = True) -> Exhibit:
+def exhibit(result: DemoResult, index: int, *, heated: bool = True) -> Exhibit:
     """Everything about one test image; the heat map costs a pass through the image tower."""
     path = result.test.paths[index]
     image = read_image(path)
@@ -72,28 +70,25 @@ def exhibit(result: DemoResult, index: int, credits: dict[str, Credit], *, heate
     right = [label.name for label in after if label.verdict == "right"]
     heat_map = heat_maps(result.model, image, right[:1])[0] if heated and right else None
     return Exhibit(
-        path.name,
         thumbnail,
         truth,
         shown_labels(result, result.outcomes[ZERO_SHOT].runs[0], index),
         after,
         heat_map,
         None if heat_map is None else overlay(thumbnail, heat_map.weights),
-        credits.get(path.name),
+        demo_credits()[path.name],
     )
 
 
 def shown_labels(result: DemoResult, run: Run, index: int) -> list[ShownLabel]:
     """Labels that one method gives to an image, best first, then those that it misses."""
-    given, missed = [], []
+    labels = []
     for column in np.argsort(-run.scores[index], kind="stable"):
-        name, score = result.test.classes[column], float(run.scores[index, column])
-        there = bool(result.test.labels[index, column] > 0)
-        if run.decisions[index, column]:
-            given.append(ShownLabel(name, score, "right" if there else "wrong"))
-        elif there:
-            missed.append(ShownLabel(name, score, "missed"))
-    return given + missed
+        given, there = run.decisions[index, column], result.test.labels[index, column] > 0
+        if given or there:
+            verdict = "missed" if not given else "right" if there else "wrong"
+            labels.append(ShownLabel(result.test.classes[column], float(run.scores[index, column]), verdict))
+    return sorted(labels, key=lambda label: label.verdict == "missed")
 
 
 def as_data_address(image: Image.Image) -> str:

@@ -86,6 +86,11 @@ class Outcome:
         """What the method does, half a sentence."""
         return TITLES[self.key][1]
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is what the paper proposes, and so drawn in colour."""
+        return self.key in (SPECIFIC, SHARED)
+
     def values(self, metric: str = "mAP") -> list[float]:
         """One metric of every run, percent."""
         return [run.report[metric] for run in self.runs]
@@ -125,7 +130,3 @@ class DemoResult:
     def known_labels(self) -> int:
         """Labels that could be seen with the first seed, those of the validation images included."""
         return int(self.shown.known.sum() + self.valid.known.sum())
-
-    def gain(self, key: str, over: str) -> float:
-        """Points of mean mAP by which one method is ahead of another."""
-        return self.outcomes[key].mean() - self.outcomes[over].mean()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualcoop.demo.gallery import Exhibit, ShownLabel
-from dualcoop.demo.outcome import SHARED, SPECIFIC, DemoResult
+from dualcoop.demo.outcome import DemoResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,8 +64,7 @@ def _bars(axes: "Axes", result: DemoResult) -> None:
     outcomes = list(result.outcomes.values())
     for place, outcome in enumerate(outcomes):
         mean, low, high = outcome.mean(), min(outcome.values()), max(outcome.values())
-        ours = outcome.key in (SPECIFIC, SHARED)
-        axes.barh(place, mean, color=OURS if ours else OTHER, height=0.66)
+        axes.barh(place, mean, color=OURS if outcome.ours else OTHER, height=0.66)
         axes.plot([low, high], [place, place], color="black", linewidth=1.2)
         axes.text(
             high + 0.8,
@@ -73,7 +72,7 @@ def _bars(axes: "Axes", result: DemoResult) -> None:
             f"{mean:.1f}",
             va="center",
             fontsize=11,
-            fontweight="bold" if ours else "normal",
+            fontweight="bold" if outcome.ours else "normal",
         )
     axes.set_yticks(range(len(outcomes)), [outcome.title for outcome in outcomes], fontsize=11)
     axes.invert_yaxis()
