@@ -76,4 +76,4 @@ def test_images_and_template_are_package_data():
     if pyproject.exists():
         packaged = pyproject.read_text(encoding="utf-8")
         assert '"demo/images/*"' in packaged
-        assert '"demo/*.jinja"' in packaged
+        assert '"*/*.jinja"' in packaged

@@ -64,6 +64,10 @@ def test_card_of_another_method_names_it_and_how_to_open_it():
     assert "with_classes" not in text
 
 
+def test_names_are_shown_as_they_are_and_break_no_table():
+    assert "## Classes\n\n{{ 1 }}, <b>&, a\\|b\n\n## Limits" in card(classes=("{{ 1 }}", "<b>&", "a|b"))
+
+
 def test_training_and_measurements_become_tables():
     text = card(
         training_record={
