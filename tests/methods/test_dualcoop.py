@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import dualcoop.backbones
+from dualcoop.backbones.loading import registry
 from dualcoop.errors import BackboneError, ConfigError, DataError, ModelError
 from dualcoop.functional import probabilities
 from dualcoop.inference.prediction import Prediction
@@ -42,7 +42,7 @@ def test_new_model_by_name_loads_the_backbone_of_that_name(monkeypatch):
         asked.append((name, str(device)))
         return TinyBackbone(name=name)
 
-    monkeypatch.setattr(dualcoop.backbones, "create_backbone", create_backbone)
+    monkeypatch.setattr(registry, "create_backbone", create_backbone)
     model = DualCoOp.from_pretrained("RN50", CLASSES, device="cpu", image_size=64, aggregation="average")
     assert asked == [("RN50", "cpu")]
     assert (model.classes, model.image_size, model.aggregation) == (CLASSES, 64, "average")

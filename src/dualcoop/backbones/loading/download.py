@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -12,12 +12,11 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from open_clip import download_pretrained_from_url
 
-from dualcoop.backbones.loading.names import first_line, with_file
+from dualcoop.backbones.loading.names import WEIGHT_FILES, first_line, hub_files, with_file
 from dualcoop.errors import BackboneError
 
 CONFIG_FILE = "open_clip_config.json"
 CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
-WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def fetch_weights(name: str, record: Mapping[str, Any]) -> Path:
@@ -149,12 +148,3 @@ def read_config(path: Path) -> dict[str, Any]:
         expected = f'"model_cfg" with {", ".join(CONFIG_KEYS)}'
         raise BackboneError(f"is not an open_clip config: expected {expected}", where=str(path))
     return content
-
-
-def hub_files(record: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Repository and names of files of a tag: open_clip writes "owner/name/", "owner/name/file.bin" or nothing."""
-    owner, name, filename = ([*str(record.get("hf_hub", "")).split("/", 2), "", ""])[:3]
-    if not filename:
-        return f"{owner}/{name}".strip("/"), list(WEIGHT_FILES)
-    safe = str(PurePosixPath(filename).with_suffix(".safetensors"))
-    return f"{owner}/{name}", list(dict.fromkeys([safe, filename]))

@@ -1,8 +1,9 @@
 """What backbones and their weights are called."""
 
 import difflib
+from collections.abc import Mapping
 from functools import cache
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 from typing import Any
 
 from dualcoop.errors import AnyOf, BackboneError, Only
@@ -10,6 +11,7 @@ from dualcoop.errors import AnyOf, BackboneError, Only
 BUILT_IN = {"lite": "dualcoop.backbones.lite:load_lite"}
 """Backbones of this project: lower-case name to module and the function there that makes one."""
 DEFAULT_TAG = "openai"
+WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 QUICK_SUFFIX = "-quickgelu"
 SUGGESTIONS = 3
 FILE_MARK = "@"
@@ -110,6 +112,15 @@ def tag_config(model: str, tag: str) -> tuple[str, dict[str, Any]]:
         f"{tag!r} is neither a checkpoint file nor a set of weights for {model}; "
         f"known are {', '.join(tags_of(model)) or 'none'}"
     )
+
+
+def hub_files(record: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Repository and names of files of a tag: open_clip writes "owner/name/", "owner/name/file.bin" or nothing."""
+    owner, name, filename = ([*str(record.get("hf_hub", "")).split("/", 2), "", ""])[:3]
+    if not filename:
+        return f"{owner}/{name}".strip("/"), list(WEIGHT_FILES)
+    safe = str(PurePosixPath(filename).with_suffix(".safetensors"))
+    return f"{owner}/{name}", list(dict.fromkeys([safe, filename]))
 
 
 def common_pixels(model: str) -> dict[str, Any]:

@@ -97,8 +97,7 @@ def _downloaded(names: Sequence[str]) -> list[str]:
     from huggingface_hub.errors import CacheNotFound
 
     from dualcoop.backbones import list_pretrained
-    from dualcoop.backbones.loading.download import hub_files
-    from dualcoop.backbones.loading.names import tag_config
+    from dualcoop.backbones.loading.names import hub_files, tag_config
 
     try:
         cached = {repository.repo_id for repository in scan_cache_dir().repos}
