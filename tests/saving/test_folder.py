@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-import dualcoop.backbones
 from dualcoop import DualCoOp
+from dualcoop.backbones.loading import registry
 from dualcoop.errors import BackboneError, ConfigError, ModelError
 from dualcoop.prompts import PromptConfig, TemplateConfig
 from tiny import TinyBackbone, tiny_image
@@ -178,9 +178,7 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_backbone_is_rebuilt_by_the_saved_name(saved, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        dualcoop.backbones, "create_backbone", lambda name, device: asked.append(name) or TinyBackbone()
-    )
+    monkeypatch.setattr(registry, "create_backbone", lambda name, device: asked.append(name) or TinyBackbone())
     assert DualCoOp.from_pretrained(str(saved), device="cpu").classes == CLASSES
     assert asked == ["tiny"]
 
@@ -189,7 +187,7 @@ def test_backbone_that_cannot_be_had_is_named(saved, monkeypatch):
     def create_backbone(name, device):
         raise BackboneError("no network.")
 
-    monkeypatch.setattr(dualcoop.backbones, "create_backbone", create_backbone)
+    monkeypatch.setattr(registry, "create_backbone", create_backbone)
     with pytest.raises(ModelError, match=r"needs the backbone tiny, .*: no network\. If .*pass backbone="):
         DualCoOp.from_pretrained(saved)
 
