@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
-from dualcoop.evaluation import EvaluationReport, evaluate
 from dualcoop.features.checks import check_any_read
 from dualcoop.features.encoding import encode_images_once
 from dualcoop.features.regions import RegionFeatures
 from dualcoop.functional import DualLogits
 from dualcoop.inference.prediction import Thresholds, updated_thresholds
 from dualcoop.network import DualCoOpNetwork, RegionClassifier
+
+if TYPE_CHECKING:
+    from dualcoop.evaluation import EvaluationReport
 
 SCORE_BATCH = 64
 SHOWN_PROBLEMS = 3
@@ -45,7 +47,7 @@ def evaluate_images(
     columns: np.ndarray | None = None,
     thresholds: Thresholds | None = None,
     **encoding: Any,
-) -> tuple[EvaluationReport, tuple[Problem, ...]]:
+) -> tuple["EvaluationReport", tuple[Problem, ...]]:
     """Encode images and measure the model on them; decisions by its thresholds.
 
     Args:
@@ -78,7 +80,7 @@ def evaluate_scores(
     columns: np.ndarray | None = None,
     thresholds: Thresholds | None = None,
     decision_rule: str | None = None,
-) -> EvaluationReport:
+) -> "EvaluationReport":
     """Metrics of scores of the readable images; the notes name those that were left out.
 
     Args:
@@ -91,6 +93,9 @@ def evaluate_scores(
         decision_rule: see `evaluate`.
     """
     limits = updated_thresholds(model.classes, model.thresholds.cpu().numpy(), thresholds)
+    # Here, since tagging needs no metrics, nor what they are computed with.
+    from dualcoop.evaluation import evaluate
+
     report = evaluate(
         scores,
         labels,

@@ -19,7 +19,6 @@ from dualcoop.class_names import checked_classes
 from dualcoop.counting import Progress
 from dualcoop.data.images import MAX_BYTES, MAX_PIXELS
 from dualcoop.errors import ConfigError, Option
-from dualcoop.evaluation import class_thresholds
 from dualcoop.features.regions import RegionFeatures
 from dualcoop.features.scoring import region_scores
 from dualcoop.inference.images import Batch, ImageInput, Result, read_image
@@ -289,4 +288,6 @@ class Method(RegionClassifier, Predictor):
         """Set per-class thresholds by images on which nothing was learned."""
         features, labels = valid
         if (labels > 0).any():
+            from dualcoop.evaluation import class_thresholds
+
             self.set_thresholds(class_thresholds(region_scores(self, features), labels))

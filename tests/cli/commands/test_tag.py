@@ -88,7 +88,7 @@ def test_class_specific_prompts_refuse_other_labels(run, photos, trained):
     result = run("tag", photos / "1.png", "--model", trained, "--labels", "cat")
     assert result.exit_code == 1
     assert "class-specific" in result.stderr
-    assert "train with --shared" in result.stderr.replace("\n", " ")
+    assert "Train with `dualcoop train --shared`" in result.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize("model", ["a-model", "tagger.onnx"])
