@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from functools import wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -59,10 +59,17 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return collected
 
 
-def _parameter(name: str, group: type[Any]) -> inspect.Parameter:
+@lru_cache
+def _types(group: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Types of a group's fields, with and without bounds; read once, since every start needs them."""
+    return get_type_hints(group, include_extras=True), get_type_hints(group)
+
+
+def _parameter(name: str, group: Any) -> inspect.Parameter:
     """An option of the library as Typer wants it: type and default, with help, bounds and flags."""
     described = next(each for each in fields(group) if each.name == name)
-    kind, bare = get_type_hints(group, include_extras=True)[name], get_type_hints(group)[name]
+    kinds, bare_ones = _types(group)
+    kind, bare = kinds[name], bare_ones[name]
     shown, default = described.metadata, getattr(group, name)
     metavar, flags, word = shown["metavar"], shown["flags"], shown["word_for_none"]
     if get_origin(bare) is tuple:
