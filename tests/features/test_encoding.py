@@ -14,7 +14,8 @@ from dualcoop.errors import DataError
 from dualcoop.features import encode_images_once, encoding, store
 from dualcoop.methods.dualcoop import DualCoOp
 
-HALF = {"rtol": 0, "atol": 1e-3}
+HALF = {"rtol": 0, "atol": torch.finfo(torch.float16).eps}
+"""Features of unit length are kept in float16: where two computations lie on two sides of it, a step of that apart."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_unreadable_images_are_left_out_and_named(model, train_data, tmp_path, v
     whole = encode_images_once(model, train_data, views=views, augmentation=augmentation)
     for view in range(views):
         rows = np.arange(12)
-        assert torch.equal(encoded.batch(rows, view), whole.batch(encoded.kept, view))
+        torch.testing.assert_close(encoded.batch(rows, view), whole.batch(encoded.kept, view), **HALF)
     first, second = encoded.problems
     broken = tmp_path / "broken-0.png"
     assert str(first) == (

@@ -1,13 +1,13 @@
 """Models without training: which prompts and which scale a backbone gets."""
 
 import pytest
-import torch
 
 from dualcoop.backbones.loading import registry
 from dualcoop.errors import ConfigError
 from dualcoop.methods.dualcoop import DualCoOp
 from dualcoop.prompts import TemplateConfig
 from tiny import TinyBackbone, tiny_image
+from tolerances import assert_agree
 
 CLASSES = ("dog", "traffic_light")
 
@@ -28,7 +28,7 @@ def test_backbone_with_a_bias_is_asked_for_presence_alone():
 def test_backbone_without_a_bias_decides_between_two_sentences():
     model = DualCoOp.zero_shot("clip", CLASSES, backbone=TinyBackbone())
     sentences = ["a photo without a dog.", "a photo without a traffic light."]
-    torch.testing.assert_close(model.text_features()["negative"], model.backbone.encode_text(sentences))
+    assert_agree(model.text_features()["negative"], model.backbone.encode_text(sentences), terms=77, layers=8)
 
 
 def test_scale_is_the_backbones_own_unless_another_is_known_to_be_better():
