@@ -1,12 +1,28 @@
-"""Fixtures shared by the whole suite."""
+"""Surroundings that are the same wherever the suite runs, and fixtures that it shares."""
 
+import os
 from pathlib import Path
 
-import numpy as np
-import pytest
+# Processes beside each other, and those that tests start, share the cores; torch reads this when it is imported.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))))
+# What makes a terminal of everything, or a narrow or colourless one of what a test makes a terminal; folders of a user.
+for name in ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
+    os.environ.pop(name, None)
+for name in ("LINES", "TERMINAL_WIDTH", "DUALCOOP_CACHE", "HF_ENDPOINT", "MPLBACKEND"):
+    os.environ.pop(name, None)
+os.environ["TERM"] = "xterm"
 
-from coloured import write_images
-from dualcoop.data.labels import LabelledImages
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from coloured import write_images  # noqa: E402
+from dualcoop.data.labels import LabelledImages  # noqa: E402
+
+# A slow or busy machine is no failure, and every run tries the same cases.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
