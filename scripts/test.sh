@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that has to pass before a change goes in: lint, types, tests.
 # Makes a virtual environment in .venv (or reuses the one there) and installs the project into it for editing.
-# PYTHON names the interpreter for a new environment, VENV another place for it; arguments go to pytest.
+# PYTHON names the interpreter for a new environment, VENV another place for it, CONSTRAINTS a file with versions for pip.
+# Arguments go to pytest, which uses all cores, eight at most; `-n 0` runs the tests in one process.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,7 +22,11 @@ if [[ ! -x "$venv/bin/python" ]] || ! "$venv/bin/python" -m pip --version >/dev/
     }
 fi
 
-"$venv/bin/python" -m pip install --quiet --editable '.[test]'
-"$venv/bin/ruff" check .
-"$venv/bin/mypy"
-"$venv/bin/python" -m pytest -q "$@"
+"$venv/bin/python" -m pip install --quiet ${CONSTRAINTS:+--constraint "$CONSTRAINTS"} --editable '.[test]'
+# Types are those of the newest versions.
+if [[ -z "${CONSTRAINTS:-}" ]]; then
+    "$venv/bin/ruff" check .
+    "$venv/bin/mypy"
+fi
+# A process takes over half of what another has left, so that neighbours stay together and share what they prepare.
+"$venv/bin/python" -m pytest -q -n auto --maxprocesses 8 --dist worksteal "$@"
