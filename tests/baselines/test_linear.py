@@ -68,9 +68,9 @@ def test_the_c_with_the_best_validation_map_is_chosen_and_recorded():
     grid = (1e-4, 1e-2, 1.0, 100.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        probe = LinearProbe(grid).fit(features, labels, valid_features, valid_labels)
+        probe = LinearProbe(grid, tol=1e-6).fit(features, labels, valid_features, valid_labels)
         for value in grid:
-            alone = LinearProbe((value,)).fit(features, labels, valid_features, valid_labels)
+            alone = LinearProbe((value,), tol=1e-6).fit(features, labels, valid_features, valid_labels)
             score = mean_average_precision(alone.decision_function(valid_features), valid_labels)
             assert probe.validation_map_[value] == pytest.approx(score, abs=1.0)
     assert max(probe.validation_map_, key=probe.validation_map_.get) == probe.C_
@@ -149,8 +149,9 @@ def test_a_constant_feature_does_no_harm():
 
 def test_two_workers_give_what_one_gives():
     case = split(*make_case(known=0.6))
-    one, two = (LinearProbe((0.1,), n_jobs=n).fit(*case) for n in (None, 2))
-    np.testing.assert_array_equal(one.coef_, two.coef_)
+    one, two = (LinearProbe((0.1,), n_jobs=n, tol=1e-6).fit(*case) for n in (None, 2))
+    # The same solver to the same tolerance, but each worker of two may have fewer threads to add with.
+    np.testing.assert_allclose(one.coef_, two.coef_, rtol=2e-3, atol=2e-3)
 
 
 def test_probabilities_are_the_sigmoid_of_the_decision_function_at_any_size():

@@ -1,9 +1,13 @@
 """Models small enough to be exported in a test, and photographs that ship with the package."""
 
+import copy
+
 import pytest
 
 from backbones.tiny_models import tiny_backbone
 from dualcoop.demo.content import FOLDER
+from dualcoop.export import onnx_file
+from dualcoop.export.graph import TaggerGraph
 from dualcoop.methods.dualcoop import DualCoOp
 
 pytest.importorskip("onnx", reason="needs the packages of the extra `export`")
@@ -24,6 +28,19 @@ def tiny_tagger(family="clip_resnet", prompts=None, **options):
 @pytest.fixture(scope="session")
 def photographs():
     return [FOLDER / name for name in ("alpaca.jpg", "chambord.jpg", "clownfish.jpg", "wave.jpg")]
+
+
+@pytest.fixture(scope="session")
+def traced():
+    """The graph of `tiny_tagger()`; tracing is what takes long."""
+    model = tiny_tagger()
+    return onnx_file._traced(TaggerGraph(model).eval(), model)
+
+
+@pytest.fixture
+def traced_before(traced, monkeypatch):
+    """Tests of what comes after tracing get the graph of `tiny_tagger()`."""
+    monkeypatch.setattr(onnx_file, "_traced", lambda *_: copy.deepcopy(traced))
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,9 @@ def test_a_subset_belongs_to_the_same_subset_of_the_images(model, train_data, tm
     expected = encode_images_once(model, data.subset(indices))
     assert part.kept.tolist() == expected.kept.tolist() == [0, 2, 3]
     assert part.problems == expected.problems
-    assert torch.equal(part.batch(np.arange(3)), expected.batch(np.arange(3)))
+    # Kept in float16, after batches of other sizes.
+    step = torch.finfo(torch.float16).eps
+    torch.testing.assert_close(part.batch(np.arange(3)), expected.batch(np.arange(3)), rtol=0, atol=step)
 
 
 def test_global_regions_are_the_first_region_of_the_plain_view(model, train_data):
