@@ -17,7 +17,8 @@ from dualcoop.evaluation import mean_average_precision
 from dualcoop.export import OnnxTagger
 from dualcoop.export.graph import TaggerGraph
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING, squash
-from dualcoop.methods import Method, method_class
+from dualcoop.methods.base import Method
+from dualcoop.methods.registry import method_class
 
 BATCH_SIZE = 16
 ROUNDS = 9

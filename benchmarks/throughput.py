@@ -30,7 +30,8 @@ from dualcoop.data.images import default_workers
 from dualcoop.demo.content import FOLDER
 from dualcoop.inference.images import image_batches
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
-from dualcoop.methods import METHODS, Method, method_class
+from dualcoop.methods.base import Method
+from dualcoop.methods.registry import METHODS, method_class
 
 LABELS = (20, 1000)
 PRECISIONS = ("float32", "bfloat16")

@@ -9,7 +9,8 @@ import numpy as np
 from dualcoop import PromptConfig, TrainingArguments
 from dualcoop.baselines import LinearProbe
 from dualcoop.features import RegionFeatures
-from dualcoop.methods import Method, method_class
+from dualcoop.methods.base import Method
+from dualcoop.methods.registry import method_class
 from experiments.photographs import Photographs
 
 ARGUMENTS = TrainingArguments(precision="bfloat16")

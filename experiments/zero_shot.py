@@ -22,7 +22,7 @@ from dualcoop.data.splits import (
 from dualcoop.evaluation import evaluate
 from dualcoop.features import RegionFeatures
 from dualcoop.features.scoring import region_scores
-from dualcoop.methods import Method
+from dualcoop.methods.base import Method
 from dualcoop.training.provenance import versions
 from experiments.methods import recipes
 from experiments.photographs import DEFAULT_ROOT, Photographs, console, load_photographs

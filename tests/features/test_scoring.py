@@ -80,7 +80,7 @@ def test_scoring_needs_no_gradients(model, valid_data):
 def test_measuring_a_model_imports_nothing_of_training():
     code = (
         "import sys, tempfile; from pathlib import Path; from coloured import make_model, write_images\n"
-        "from dualcoop.features.scoring import evaluate_images; from dualcoop.methods import load_method\n"
+        "from dualcoop.features.scoring import evaluate_images; from dualcoop.methods.registry import load_method\n"
         "from tiny import TinyBackbone\n"
         "with tempfile.TemporaryDirectory() as folder:\n"
         "    data = write_images(Path(folder) / 'images', 3, seed=1); make_model().save_pretrained(folder)\n"

@@ -16,7 +16,8 @@ from dualcoop.evaluation import evaluate
 from dualcoop.export import OnnxTagger
 from dualcoop.features import encode_images_once
 from dualcoop.features.scoring import evaluate_images, region_scores
-from dualcoop.methods import METHODS, Method, load_method, method_class
+from dualcoop.methods.base import Method
+from dualcoop.methods.registry import METHODS, load_method, method_class
 from dualcoop.network import RegionClassifier
 from dualcoop.saving.config import DEFAULT_METHOD
 from tiny import TinyBackbone, tiny_image

@@ -59,7 +59,7 @@ def test_card_says_what_the_model_is(changes, text):
 def test_card_of_another_method_names_it_and_how_to_open_it():
     text = card(method="linear", settings={"image_size": 320})
     assert "A `linear` model of the package dualcoop, over the vision-language backbone" in text
-    assert "from dualcoop.methods import load_method" in text
+    assert "from dualcoop.methods.registry import load_method" in text
     assert "prompts" not in text.partition("## Use")[2].replace("prompt-learning", "")
     assert "with_classes" not in text
 

@@ -41,7 +41,7 @@ def open_model(
     backbone = backbone or DEFAULT_BACKBONE
     with waiting(f"loading {model or backbone}"):
         from dualcoop.methods.dualcoop import DualCoOp
-        from dualcoop.methods.loading import load_method
+        from dualcoop.methods.registry import load_method
 
         if model is None:
             assert labels

@@ -26,7 +26,8 @@ from dualcoop.demo.outcome import (
 from dualcoop.evaluation import decide
 from dualcoop.features import RegionFeatures, encode_images_once
 from dualcoop.features.scoring import evaluate_scores, region_scores
-from dualcoop.methods import Method, method_class
+from dualcoop.methods.base import Method
+from dualcoop.methods.registry import method_class
 from dualcoop.prompts import PromptConfig
 from dualcoop.training import Callback, TrainingArguments
 

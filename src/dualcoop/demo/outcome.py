@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dualcoop.data.labels import LabelledImages
 from dualcoop.evaluation import EvaluationReport
-from dualcoop.methods import Method
+from dualcoop.methods.base import Method
 from dualcoop.training import TrainingArguments
 
 ZERO_SHOT, LINEAR, SPECIFIC, SHARED = "zero-shot", "linear", "class-specific", "shared"

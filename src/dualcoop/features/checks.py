@@ -13,16 +13,7 @@ from dualcoop.network import RegionClassifier
 
 
 def check_any_read(kept: np.ndarray, data: LabelledImages, problems: Sequence[Problem]) -> None:
-    """Refuse images of which none can be read.
-
-    Args:
-        kept: indices of those that can.
-        data: all of them.
-        problems: what is wrong with the others.
-
-    Raises:
-        DataError: naming the first.
-    """
+    """Refuse images of which none can be read (`kept`, their indices, is empty) by DataError, naming the first."""
     if not len(kept):
         first = (", such as ", problems[0].message) if problems else ()
         raise DataError((f"none of the {len(data)} images can be read", *first))
@@ -31,17 +22,10 @@ def check_any_read(kept: np.ndarray, data: LabelledImages, problems: Sequence[Pr
 def check_labelled(
     model: RegionClassifier, features: RegionFeatures, labels: np.ndarray, name: str, views: int = 1
 ) -> None:
-    """Refuse labels that are not of these features and of the model's classes, and features of another model.
-
-    Args:
-        model: gives classes and the shape of the regions.
-        features: of n images.
-        labels: should be (n, M).
-        name: of the argument, for the message.
-        views: that are needed.
+    """Refuse labels that are not (n, M), of these features and of the model's classes, and features of another model.
 
     Raises:
-        ConfigError: saying what differs.
+        ConfigError: saying what differs in the argument of this name.
     """
     if labels.shape != (len(features), len(model.classes)):
         raise ConfigError(

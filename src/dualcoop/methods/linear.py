@@ -42,14 +42,7 @@ class Linear(Method):
         *,
         image_size: int | None = None,
     ) -> None:
-        """Put a linear classifier behind a backbone.
-
-        Args:
-            backbone: frozen; the module moves to its device.
-            classes: M names.
-            probe: with the options of the fit, LinearProbe() by default.
-            image_size: None takes the backbone's own.
-        """
+        """Put a linear classifier behind a backbone; `probe` has the options of the fit, LinearProbe() by default."""
         super().__init__(backbone, classes, image_size=image_size)
         self.probe = probe or LinearProbe()
         self.register_buffer("coefficients", self.thresholds.new_zeros(len(self.classes), backbone.embed_dim))

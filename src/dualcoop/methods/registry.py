@@ -1,9 +1,12 @@
-"""All methods by name; a new one is a file here and a line in this table."""
+"""All methods by name, and saved models of any of them; a new method is a file here and a line in this table."""
 
+import os
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualcoop.checks import check_choice
+from dualcoop.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from dualcoop.methods.base import Method
@@ -26,3 +29,30 @@ def method_class(name: str) -> type["Method"]:
     module, _, attribute = METHODS[name].partition(":")
     found: type[Method] = getattr(import_module(module), attribute)
     return found
+
+
+def load_method(
+    name_or_path: str | os.PathLike[str],
+    classes: Sequence[str] | None = None,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    **options: Any,
+) -> "Method":
+    """A saved model of any method, as the class of the one that saved it; see `Method.from_pretrained`.
+
+    Raises:
+        ModelError: when it cannot be read, or belongs to another backbone, other classes or an unknown method.
+        ConfigError: when the name can be no saved model.
+    """
+    from dualcoop.saving.config import read_config
+    from dualcoop.saving.folder import load_model
+    from dualcoop.saving.hub import find_model
+
+    folder = find_model(name_or_path, revision=revision, token=token)
+    try:
+        kind = method_class(read_config(folder).method)
+    except ConfigError as error:
+        remedy = "install a newer version of dualcoop"
+        raise ModelError(error.message, where=str(folder), remedy=remedy) from error
+    return load_model(folder, kind, classes, **options)

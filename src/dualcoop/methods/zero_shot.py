@@ -47,15 +47,7 @@ class ZeroShot(DualCoOpNetwork, Method):
         logit_scale: float | None = None,
         **options: Any,
     ) -> None:
-        """Put templates around names.
-
-        Args:
-            backbone: frozen; the module moves to its device.
-            classes: M names.
-            prompts: templates; by default those that suit the backbone, see `zero_shot_prompts`.
-            logit_scale: by default the one that suits the backbone.
-            options: see `DualCoOpNetwork`.
-        """
+        """Put templates around names, by default those that suit the backbone; see `DualCoOpNetwork`."""
         scale = zero_shot_logit_scale(backbone) if logit_scale is None else logit_scale
         super().__init__(backbone, classes, prompts or zero_shot_prompts(backbone), logit_scale=scale, **options)
 

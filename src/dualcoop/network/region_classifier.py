@@ -43,16 +43,11 @@ class RegionClassifier(nn.Module, ABC):
     thresholds: Tensor
 
     def __init__(self, backbone: Backbone, classes: Sequence[str], *, image_size: int | None = None) -> None:
-        """Take over a backbone.
-
-        Args:
-            backbone: the module moves to its device.
-            classes: M names.
-            image_size: None takes the backbone's own.
+        """Take over a backbone and move to its device.
 
         Raises:
             ConfigError: for empty or repeated class names.
-            BackboneError: for an image size that the backbone cannot take.
+            BackboneError: for an image size that the backbone cannot take; None is its own.
         """
         super().__init__()
         self.classes = checked_classes(classes)
@@ -84,13 +79,9 @@ class RegionClassifier(nn.Module, ABC):
     def from_settings(
         cls, backbone: Backbone, classes: Sequence[str], settings: Mapping[str, Any], **instead: Any
     ) -> "Self":
-        """A model as `settings` describes it; its tensors come later.
+        """A model as `settings`, read from a file that people edit, describes it; its tensors come later.
 
-        Args:
-            backbone: to take over.
-            classes: M names.
-            settings: what `settings` gave, after a time in a file that people edit.
-            instead: options of the caller's instead of the saved ones; None takes what is saved.
+        Options given `instead` of the saved ones count, where they are not None.
 
         Raises:
             ConfigError: naming an entry that is missing, of the wrong kind, or makes no sense.

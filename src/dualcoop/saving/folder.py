@@ -112,7 +112,7 @@ def load_model(
         raise ModelError(
             f"a model of the method {config.method!r} was saved here, and {kind.__name__} is for {kind.method!r}",
             where=str(folder),
-            remedy=Only("python", "open it with dualcoop.methods.load_method, which takes any"),
+            remedy=Only("python", "open it with dualcoop.methods.registry.load_method, which takes any"),
         )
     if classes is not None and tuple(classes) != config.classes:
         raise ModelError(
