@@ -1,7 +1,7 @@
 """The learned contexts, positive and negative: Eq. 1 and 2 of the paper."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
