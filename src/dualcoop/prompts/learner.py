@@ -1,7 +1,7 @@
 """The learned contexts, positive and negative: Eq. 1 and 2 of the paper."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from dualcoop.errors import ConfigError, ModelError, Only, Option
 from dualcoop.prompts.config import DEFAULT_TOKENS, PromptConfig
 from dualcoop.prompts.layout import PromptLayout, phrase_embeddings
 from dualcoop.prompts.text_features import TextFeatures
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Prompt(NamedTuple):
@@ -111,7 +114,7 @@ class PromptLearner(nn.Module):
         features = {name: self._encode(backbone, prompt, class_subset) for name, prompt in self.table.items()}
         return TextFeatures(features, self.config.leading)
 
-    def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> Self:
+    def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> "Self":
         """The same contexts, copied, in front of other names.
 
         Args:
