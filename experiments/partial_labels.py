@@ -18,6 +18,7 @@ from dualcoop.features.scoring import evaluate_scores, region_scores
 from dualcoop.training.provenance import versions
 from experiments.methods import recipes
 from experiments.photographs import DEFAULT_ROOT, IMAGE_SIZES, Photographs, console, load_photographs
+from experiments.record import write_run
 
 FRACTIONS = (0.1, 0.5, 1.0)
 SEEDS = (0, 1, 2)
@@ -75,16 +76,17 @@ def measure(photographs: Photographs, run: dict[str, Any], output: Path) -> dict
     start = time.perf_counter()
     train, test = photographs.train, photographs.test
     # Zero-shot knows no label at all.
-    labels = np.zeros_like(train.labels)
+    shown, mask = train.with_labels(np.zeros_like(train.labels)), None
     if run["known_fraction"]:
-        labels = partial_label_mask(train, run["known_fraction"], run["seed"]).apply(train).labels
+        mask = partial_label_mask(train, run["known_fraction"], run["seed"])
+        shown = mask.apply(train)
     recipe = recipes(run["seed"])[run["method"]]
     model = recipe.make(photographs, train.classes)
-    recipe.fit(model, photographs.train_features, labels, photographs.held_out(run["seed"]))
+    recipe.fit(model, photographs.train_features, shown.labels, photographs.held_out(run["seed"]))
     training = model.training_record.get("training", {})
     details = {name: training[name] for name in DETAILS if name in training}
     details["training_seconds"] = time.perf_counter() - start
-    model.save_pretrained(output / "runs" / "-".join(str(part) for part in key(run)))
+    write_run(output / "runs" / "-".join(str(part) for part in key(run)), run, model, shown, mask)
     scores = region_scores(model, photographs.test_features)
     report = evaluate_scores(model, scores, test.labels, photographs.test_features)
     return {

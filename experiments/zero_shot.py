@@ -26,6 +26,7 @@ from dualcoop.methods.base import Method
 from dualcoop.training.provenance import versions
 from experiments.methods import recipes
 from experiments.photographs import DEFAULT_ROOT, Photographs, console, load_photographs
+from experiments.record import write_run
 
 SEEDS = (0, 1, 2)
 
@@ -50,7 +51,8 @@ def main() -> None:
         recipe = recipes(seed)["shared"]
         features = _rows(photographs.train, photographs.train_features, train)
         model = recipe.fit(recipe.make(photographs, split.seen), features, train.labels)
-        model.save_pretrained(options.output / "runs" / f"coco-48-17-{seed}")
+        run = {"data": photographs.name, "split": split.name, "method": "shared", "seed": seed}
+        write_run(options.output / "runs" / f"coco-48-17-{seed}", run, model, train, None)
         rows += [
             _judge(model.with_classes(split.classes), photographs, data, protocol, "shared", seed)
             for protocol, data in parts.items()
