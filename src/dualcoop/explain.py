@@ -107,7 +107,6 @@ def overlay(image: Image.Image, weights: NDArray[np.float32]) -> Image.Image:
 
 def draw_heat_maps(image: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
     """A matplotlib figure: the image, then a panel for each heat map with its score and a colour bar."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -120,7 +119,6 @@ def draw_heat_maps(image: Image.Image, maps: Sequence[HeatMap]) -> "Figure":
     rows = math.ceil(panels / columns)
     height = min(max(PANEL_INCHES * shown.height / shown.width, 1.6), 2 * PANEL_INCHES) + 0.5
     figure = Figure(figsize=(columns * (PANEL_INCHES + 0.5), rows * height), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()

@@ -94,11 +94,11 @@ class LinearProbe(BaseEstimator):
         if not grid or not grid[0] > 0:
             raise ConfigError(f"C_grid is {tuple(self.C_grid)}, expected one or more positive numbers")
         train = _checked_features(features, "features")
-        train_labels = checked_labels(labels)
         valid = _checked_features(valid_features, "valid_features", dimension=train.shape[1])
-        held_out_labels = checked_labels(valid_labels)
-        _check_rows(train, train_labels, "training")
-        _check_rows(valid, held_out_labels, "validation")
+        train_labels, held_out_labels = checked_labels(labels), checked_labels(valid_labels)
+        for part, x, y in (("training", train, train_labels), ("validation", valid, held_out_labels)):
+            if len(x) != len(y):
+                raise DataError(f"{part} data has {len(x)} rows of features and {len(y)} rows of labels")
         if train_labels.shape[1] != held_out_labels.shape[1]:
             raise DataError(
                 f"labels have {train_labels.shape[1]} classes, valid_labels have {held_out_labels.shape[1]}"
@@ -154,7 +154,8 @@ class LinearProbe(BaseEstimator):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """Solutions of every class along the grid, for raw features: (C, M, D), (C, M), iterations (M, C)."""
         mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        scale = _scale(features) if self.standardise else np.ones_like(mean)
+        deviation = features.std(axis=0, dtype=np.float64).astype(np.float32)
+        scale = np.where(self.standardise & (deviation > 0), deviation, np.float32(1))
         scaled = (features - mean) / scale
         classes, dimension = labels.shape[1], features.shape[1]
         coefficients = np.zeros((len(grid), classes, dimension), dtype=np.float32)
@@ -207,12 +208,6 @@ def _rises_towards_edge(maps: list[float], best: int) -> bool:
     return maps[best] - maps[neighbour] > FLAT
 
 
-def _scale(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Standard deviation of every feature, 1 for constant ones."""
-    deviation = features.std(axis=0, dtype=np.float64).astype(np.float32)
-    return np.where(deviation > 0, deviation, np.float32(1))
-
-
 def _checked_features(features: ArrayLike, name: str, dimension: int | None = None) -> NDArray[np.float32]:
     matrix = np.asarray(features, dtype=np.float32)
     expected = "(images, dimension)" if dimension is None else f"(images, {dimension})"
@@ -221,8 +216,3 @@ def _checked_features(features: ArrayLike, name: str, dimension: int | None = No
     if not np.isfinite(matrix).all():
         raise DataError(f"{name} hold NaN or infinity in row {np.argwhere(~np.isfinite(matrix))[0][0]}")
     return matrix
-
-
-def _check_rows(features: NDArray[np.float32], labels: NDArray[np.int8], part: str) -> None:
-    if len(features) != len(labels):
-        raise DataError(f"{part} data has {len(features)} rows of features and {len(labels)} rows of labels")

@@ -102,8 +102,7 @@ def _check_shard(path: Path, encoding: Encoding | None, repair: bool) -> list[Da
         except ShardError as error:
             damage = Damage(path, str(error), 0, None)
         else:
-            rows = np.arange(len(shard))
-            sound = rows[shard.sound(rows)]
+            sound = np.flatnonzero(shard.sound(np.arange(len(shard))))
             lost = len(shard) + shard.lost - len(sound)
             if not lost:
                 return []
@@ -111,8 +110,8 @@ def _check_shard(path: Path, encoding: Encoding | None, repair: bool) -> list[Da
             cut_off = f"it was cut off, {counted(shard.lost, 'row')} {are} missing"
             damage = Damage(path, cut_off if shard.lost else "checksums differ", len(sound), lost)
             if repair and len(sound):
-                keys = shard.keys()
-                write_shard(path.parent, encoding.layout, [keys[row] for row in sound], rows_of(shard.regions, sound))
+                keys = shard.entries["key"][sound].tolist()
+                write_shard(path.parent, encoding.layout, keys, rows_of(shard.regions, sound))
     if repair:
         path.unlink(missing_ok=True)
     return [damage]
@@ -133,7 +132,7 @@ def clear(folder: Path, backbone: str | None = None) -> int:
     """
     removed = 0
     for path, encoding in encodings(folder):
-        if backbone is not None and not (encoding is not None and _is_of(encoding, backbone)):
+        if backbone is not None and (encoding is None or not _is_of(encoding, backbone)):
             continue
         for file in stored_files(folder, glob.escape(path.name)):
             file.path.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """Reports of metrics as tables, JSON and CSV."""
 
-import csv
 import io
 import json
 import math
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dualcoop.counting import counted
 
@@ -25,8 +24,8 @@ def format_of(format: ReportFormat | None, output: Path | None) -> ReportFormat:
     """The format asked for, or what the file's ending says."""
     if format is not None:
         return format
-    ending = "" if output is None else output.suffix.lower().lstrip(".")
-    return "json" if ending == "json" else "csv" if ending == "csv" else "table"
+    endings: dict[str, ReportFormat] = {".json": "json", ".csv": "csv"}
+    return "table" if output is None else endings.get(output.suffix.lower(), "table")
 
 
 def report_text(report: "EvaluationReport", format: ReportFormat, per_class: bool) -> str:
@@ -34,13 +33,10 @@ def report_text(report: "EvaluationReport", format: ReportFormat, per_class: boo
     if format == "json":
         return json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
     if format == "csv":
-        rows = report.per_class_frame().to_dict("records") if per_class else report.to_rows()
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: _rounded(value) for key, value in row.items()})
-        return stream.getvalue()
+        import pandas as pd
+
+        frame = report.per_class_frame() if per_class else pd.DataFrame(report.to_rows())
+        return frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     stream = io.StringIO()
     print_report(report, per_class, console=Console(file=stream, width=120))
     return stream.getvalue()
@@ -62,10 +58,8 @@ def print_metrics(report: Mapping[str, Any], *, title: str = "", console: Consol
         f"{counted(report['images'], 'image')}, {counted(report['classes'], 'class')}; "
         f"{counted(report['known_positives'], 'label')} known present, {report['known_negatives']:,} known absent"
     )
-    grid = Table(title=f"{title}: {what}" if title else what, title_justify="left")
-    grid.add_column("metric", no_wrap=True)
-    grid.add_column("%", justify="right", no_wrap=True)
-    grid.add_column("how it is computed")
+    headers = (Column("metric", no_wrap=True), Column("%", justify="right", no_wrap=True), "how it is computed")
+    grid = Table(*headers, title=f"{title}: {what}" if title else what, title_justify="left")
     for metric in report["metrics"].values():
         grid.add_row(metric["name"], _percent(metric["value"]), metric["protocol"])
     console.print(grid)
@@ -76,10 +70,9 @@ def print_metrics(report: Mapping[str, Any], *, title: str = "", console: Consol
 def print_classes(rows: Iterable[Mapping[str, Any]], *, console: Console | None = None) -> None:
     """The table of classes, hardest first by AP, those without a known positive last."""
     console = console or Console()
-    grid = Table(title="per class, lowest AP first", title_justify="left")
-    grid.add_column("class")
-    for name in ("AP", "precision", "recall", "F1", "known present", "known absent"):
-        grid.add_column(name, justify="right")
+    names = ("AP", "precision", "recall", "F1", "known present", "known absent")
+    columns = (Column(name, justify="right") for name in names)
+    grid = Table("class", *columns, title="per class, lowest AP first", title_justify="left")
     for row in sorted(rows, key=lambda row: (row["average_precision"] is None, row["average_precision"] or 0)):
         grid.add_row(
             row["name"],
@@ -92,9 +85,3 @@ def print_classes(rows: Iterable[Mapping[str, Any]], *, console: Console | None 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.2f}"
-
-
-def _rounded(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return "" if math.isnan(value) else f"{value:.4f}"

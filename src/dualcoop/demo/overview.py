@@ -25,12 +25,10 @@ def write_overview(result: DemoResult, path: Path, exhibits: Sequence[Exhibit]) 
         path: PNG; its folder exists.
         exhibits: drawn at random; the first are shown.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     chosen = exhibits[:IMAGES]
     figure = Figure(figsize=(12.5, 3.6 + 2.05 * len(chosen)), facecolor="white")
-    FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
         len(chosen) + 1,
         4,
@@ -45,12 +43,11 @@ def write_overview(result: DemoResult, path: Path, exhibits: Sequence[Exhibit]) 
     )
     _bars(figure.add_subplot(grid[0, 1:]), result)
     for row, each in enumerate(chosen, start=1):
-        image, heat = figure.add_subplot(grid[row, 0]), figure.add_subplot(grid[row, 1])
+        image, heat, before, after = (figure.add_subplot(grid[row, column]) for column in range(4))
         image.imshow(each.image)
         if each.heated is not None and each.heat_map is not None:
             heat.imshow(each.heated)
             heat.set_title(f"where it looked for “{each.heat_map.label}”", fontsize=10)
-        before, after = figure.add_subplot(grid[row, 2]), figure.add_subplot(grid[row, 3])
         _labels(before, each.before, "before: no training")
         _labels(after, each.after, "after: DualCoOp")
         for axes in (image, heat, before, after):

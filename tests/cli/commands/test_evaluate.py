@@ -36,6 +36,15 @@ def test_one_image_is_said_in_the_singular():
     assert title.strip() == "1 image, 2 classes; 1 label known present, 1 known absent"
 
 
+def test_csv_has_four_decimals_whole_counts_and_nothing_where_a_figure_is_undefined():
+    report = evaluate([[0.9, 0.1], [0.4, 0.3], [0.8, 0.2]], [[1, -1], [1, -1], [-1, 0]], ("a, b", "kite"))
+    assert report_text(report, "csv", per_class=True) == (
+        "class,AP,precision,recall,F1,known positives,known negatives\n"
+        '"a, b",83.3333,50.0000,50.0000,50.0000,2,1\n'
+        "kite,,0.0000,0.0000,0.0000,0,2\n"
+    )
+
+
 def test_the_only_part_is_measured_without_asking(run, trained, table, photos):
     table.write_text("\n".join(line.rsplit(",", 1)[0] for line in table.read_text().splitlines()))
     result = run("evaluate", trained, table, "--images", photos, "-f", "json")
