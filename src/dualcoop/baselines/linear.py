@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
 
 from dualcoop.errors import ConfigError, DataError
 from dualcoop.evaluation.inputs import checked_labels
@@ -139,8 +139,7 @@ class LinearProbe(BaseEstimator):
             NotFittedError: before `fit`.
             DataError: for another number of features, or features that are not finite.
         """
-        if not hasattr(self, "coef_"):
-            raise NotFittedError("this LinearProbe is not fitted yet; call fit first")
+        check_is_fitted(self, msg="this LinearProbe is not fitted yet; call fit first")
         matrix = _checked_features(features, "features", dimension=self.n_features_in_)
         return np.asarray(matrix @ self.coef_.T + self.intercept_, dtype=np.float32)
 

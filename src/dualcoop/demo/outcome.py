@@ -125,8 +125,3 @@ class DemoResult:
     model: Method
     arguments: TrainingArguments
     seconds: float
-
-    @property
-    def known_labels(self) -> int:
-        """Labels that could be seen with the first seed, those of the validation images included."""
-        return int(self.shown.known.sum() + self.valid.known.sum())

@@ -58,20 +58,13 @@ def write_overview(result: DemoResult, path: Path, exhibits: Sequence[Exhibit]) 
 
 def _bars(axes: "Axes", result: DemoResult) -> None:
     """One bar a method, with the range over the rounds."""
-    outcomes = list(result.outcomes.values())
-    for place, outcome in enumerate(outcomes):
+    for place, outcome in enumerate(result.outcomes.values()):
         mean, low, high = outcome.mean(), min(outcome.values()), max(outcome.values())
         axes.barh(place, mean, color=OURS if outcome.ours else OTHER, height=0.66)
         axes.plot([low, high], [place, place], color="black", linewidth=1.2)
-        axes.text(
-            high + 0.8,
-            place,
-            f"{mean:.1f}",
-            va="center",
-            fontsize=11,
-            fontweight="bold" if outcome.ours else "normal",
-        )
-    axes.set_yticks(range(len(outcomes)), [outcome.title for outcome in outcomes], fontsize=11)
+        weight = "bold" if outcome.ours else "normal"
+        axes.text(high + 0.8, place, f"{mean:.1f}", va="center", fontsize=11, fontweight=weight)
+    axes.set_yticks(range(len(result.outcomes)), [each.title for each in result.outcomes.values()], fontsize=11)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.spines[["top", "right", "left"]].set_visible(False)

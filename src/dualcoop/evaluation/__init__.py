@@ -3,11 +3,10 @@
 Needs numpy and scikit-learn only: scores from any model can be judged here.
 """
 
-from dualcoop.evaluation.decisions import DecisionMetrics, decide, decision_metrics
+from dualcoop.evaluation.decisions import DecisionMetrics, TopKMetrics, decide, decision_metrics, top_k_metrics
 from dualcoop.evaluation.ranking import average_precision, mean_average_precision
 from dualcoop.evaluation.report import ClassMetrics, EvaluationReport, Metric, evaluate
 from dualcoop.evaluation.thresholds import class_thresholds, global_threshold
-from dualcoop.evaluation.topk import TopKMetrics, top_k_metrics
 
 __all__ = [
     "ClassMetrics",

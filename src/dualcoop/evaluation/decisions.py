@@ -1,12 +1,17 @@
-"""Precision, recall and F1 of yes-or-no decisions: per class (CP, CR, CF1) and overall (OP, OR, OF1)."""
+"""Precision, recall and F1 of yes-or-no decisions: per class (CP, CR, CF1), overall (OP, OR, OF1), and at k.
+
+At k, the k best classes of every image are decided present: the zero-shot protocol.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dualcoop.errors import DataError
-from dualcoop.evaluation.inputs import checked_decisions, checked_labels
+from dualcoop.errors import ConfigError, DataError
+from dualcoop.evaluation.inputs import checked_decisions, checked_labels, checked_scores
+
+IMAGES_PER_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,16 @@ class DecisionMetrics:
     overall_precision: float
     overall_recall: float
     overall_f1: float
+
+
+@dataclass(frozen=True)
+class TopKMetrics:
+    """Micro precision, recall and F1 at `k`, in percent; 0/0 counts as 0."""
+
+    k: int
+    precision: float
+    recall: float
+    f1: float
 
 
 def decide(scores: ArrayLike, thresholds: ArrayLike = 0.5) -> NDArray[np.bool_]:
@@ -96,3 +111,35 @@ def decision_metrics(decisions: ArrayLike, labels: ArrayLike) -> DecisionMetrics
     op, overall_recall = float(share(hits.sum(), decided_known.sum())), float(share(hits.sum(), positives.sum()))
     of_means, of1 = float(f1_score(cp, cr)), float(f1_score(op, overall_recall))
     return DecisionMetrics(precision, recall, f1, cp, cr, cf1, of_means, op, overall_recall, of1)
+
+
+def top_k_metrics(scores: ArrayLike, labels: ArrayLike, k: int) -> TopKMetrics:
+    """Micro precision, recall and F1 when the k classes with the largest scores are present in every image.
+
+    As in the published protocol, hits are counted over all images together, and an image without a positive
+    stays in: its k classes lower the precision. (The COCO zero-shot protocol drops such images when it
+    chooses the test set, not here.) The k classes are chosen among all classes, as a user sees them; those
+    whose label is unknown count neither as right nor as wrong. Of equal scores the first class is taken.
+
+    Args:
+        scores: (N, M), comparable between the classes of one image.
+        labels: (N, M), +1 present, -1 absent, 0 unknown.
+        k: number of classes per image, 1 to M.
+
+    Raises:
+        ConfigError: when k is not in 1 to M.
+        DataError: for other label values, shapes that differ, or NaN scores.
+    """
+    label_matrix = checked_labels(labels)
+    score_matrix = checked_scores(scores, label_matrix)
+    images, classes = label_matrix.shape
+    if not 1 <= k <= classes:
+        raise ConfigError(f"is {k}, expected 1 to the number of classes, {classes}", option="k")
+    chosen = np.zeros(label_matrix.shape, dtype=np.bool_)
+    # Chunks bound the memory of the sort's indices, which are eight times as large as the labels.
+    for start in range(0, images, IMAGES_PER_CHUNK):
+        chunk = slice(start, start + IMAGES_PER_CHUNK)
+        best = np.argsort(-score_matrix[chunk], axis=1, kind="stable")[:, :k]
+        np.put_along_axis(chosen[chunk], best, True, axis=1)
+    micro = decision_metrics(chosen, label_matrix)
+    return TopKMetrics(k, micro.overall_precision, micro.overall_recall, micro.overall_f1)

@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike
 
 from dualcoop.counting import counted
 from dualcoop.errors import DataError
-from dualcoop.evaluation.decisions import DecisionMetrics, decide, decision_metrics
+from dualcoop.evaluation.decisions import DecisionMetrics, decide, decision_metrics, top_k_metrics
 from dualcoop.evaluation.inputs import LabelArray, checked_labels, checked_scores
 from dualcoop.evaluation.ranking import average_precision, mean_over_classes
-from dualcoop.evaluation.topk import top_k_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
