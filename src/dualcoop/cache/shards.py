@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -118,7 +118,8 @@ class Shard:
         with path.open("rb") as file:
             try:
                 entries = npy.read_array(file, allow_pickle=False)
-                count, dtype = _header(file)
+                npy.read_magic(file)
+                count, _, dtype = npy.read_array_header_1_0(file)
                 self._offset = file.tell()
             except OSError:
                 raise
@@ -180,16 +181,6 @@ class Shard:
             for row in rows.tolist():
                 file.seek(self._offset + row * self.layout.row_bytes)
                 yield file.read(self.layout.row_bytes)
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of the array that begins here; the file is then at its first value."""
-    version = npy.read_magic(file)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran_order, dtype = read(file)
-    if fortran_order:
-        raise ValueError("columns come first")
-    return shape, dtype
 
 
 # Shards that something in this process reads from: mapped once, and never evicted from under it.
