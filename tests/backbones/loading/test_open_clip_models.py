@@ -42,7 +42,7 @@ def test_real_architectures_get_their_tower(name: str) -> None:
     with torch.device("meta"):
         model = build_open_clip(open_clip.get_model_config(name))
         tower = image_tower(model.visual)
-        text = TextTower.from_open_clip(model)
+        text = TextTower(model)
     assert (tower.kind, tower.image_size, tower.embed_dim) == REAL[name]
     assert text.embed_dim == tower.embed_dim
 

@@ -62,8 +62,8 @@ def relative(got: Tensor, expected: Tensor) -> float:
 def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
     kind: str, specific: bool, bound: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (causal, text_memory):
-        monkeypatch.setattr(module, "GROUP_BYTES", bound)
+    for module in ("causal", "tower"):
+        monkeypatch.setattr(f"dualcoop.backbones.text.{module}.GROUP_BYTES", bound)
     monkeypatch.setattr(text_memory, "KEPT_BYTES", bound)
     monkeypatch.setattr(causal, "SMALLEST_GROUP", 4)
     tower = tower_of(TOWERS[kind])
@@ -81,8 +81,8 @@ def test_values_and_gradients_are_those_of_all_tokens_through_open_clip(
 @pytest.mark.parametrize("bound", [2**40, 40_000], ids=["in one piece", "recomputed in groups"])
 @pytest.mark.parametrize("specific", [False, True], ids=["shared", "class-specific"])
 def test_bfloat16_stays_within_three_percent(specific: bool, bound: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (causal, text_memory):
-        monkeypatch.setattr(module, "GROUP_BYTES", bound)
+    for module in ("causal", "tower"):
+        monkeypatch.setattr(f"dualcoop.backbones.text.{module}.GROUP_BYTES", bound)
     monkeypatch.setattr(text_memory, "KEPT_BYTES", bound)
     tower = tower_of({"layers": LAYERS})
     for parameter in tower.parameters():

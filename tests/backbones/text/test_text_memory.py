@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from backbones.tiny_models import CLIP_TEXT, EMBED_DIM
-from dualcoop.backbones.text import causal, text_memory
+from dualcoop.backbones.text import text_memory
 from dualcoop.backbones.text.text_memory import bytes_per_token
 from dualcoop.backbones.text.tower import TextTower
 
@@ -44,8 +44,8 @@ def kept_bytes(tower: TextTower, work: Callable[[], Tensor]) -> int:
 
 
 def bound(monkeypatch: pytest.MonkeyPatch, group: int, kept: int) -> None:
-    for module in (causal, text_memory):
-        monkeypatch.setattr(module, "GROUP_BYTES", group)
+    for module in ("causal", "tower"):
+        monkeypatch.setattr(f"dualcoop.backbones.text.{module}.GROUP_BYTES", group)
     monkeypatch.setattr(text_memory, "KEPT_BYTES", kept)
 
 

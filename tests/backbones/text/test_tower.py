@@ -114,7 +114,7 @@ def test_quick_gelu_is_an_option(tokens: Tensor) -> None:
     model = tiny_model("clip_resnet")
     for quick_gelu in (True, False):
         tower = TextTower.from_config(EMBED_DIM, CLIP_TEXT, quick_gelu=quick_gelu)
-        tower.load_state_dict(TextTower.from_open_clip(model).state_dict())
+        tower.load_state_dict(TextTower(model).state_dict())
         with torch.no_grad():
             got = tower.eval()(tower.token_embedding(tokens), tower.end_positions(tokens))
             equal = torch.allclose(got, model.encode_text(tokens), atol=1e-5)
@@ -130,8 +130,8 @@ def test_a_tower_without_projection_has_the_joint_space_of_its_width(tokens: Ten
 
 def test_class_embeddings_and_foreign_encoders_are_refused() -> None:
     with pytest.raises(BackboneError, match="not CoCa"):
-        TextTower.from_open_clip(TextTransformer(width=32, heads=2, layers=1, embed_cls=True))
+        TextTower(TextTransformer(width=32, heads=2, layers=1, embed_cls=True))
     with pytest.raises(BackboneError, match="text tower is a Linear"):
-        TextTower.from_open_clip(nn.Linear(2, 2))
+        TextTower(nn.Linear(2, 2))
     with pytest.raises(BackboneError, match="pools by 'none'"):
         tower_of(pool_type="none")

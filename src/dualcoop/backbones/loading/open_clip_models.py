@@ -143,7 +143,7 @@ def wrap_open_clip(
     return TwoTowerBackbone(
         name=name,
         image=image_tower(model.visual),
-        text=TextTower.from_open_clip(model),
+        text=TextTower(model),
         tokenizer=tokenizer,
         mean=pixels.get("mean") or open_clip.OPENAI_DATASET_MEAN,
         std=pixels.get("std") or open_clip.OPENAI_DATASET_STD,

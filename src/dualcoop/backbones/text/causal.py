@@ -9,7 +9,7 @@ groups together would keep too much (`text_memory.py`).
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock
@@ -20,13 +20,8 @@ from dualcoop.backbones.frozen.self_attention import SelfAttention
 from dualcoop.backbones.text.text_memory import GROUP_BYTES, bytes_per_token, encode_groups
 
 SMALLEST_GROUP = 32
-
-
-class KeysValues(NamedTuple):
-    """Keys and values of one block, each (heads, tokens, W / heads)."""
-
-    keys: Tensor
-    values: Tensor
+KeysValues: TypeAlias = tuple[Tensor, Tensor]
+"""Keys and values of one block, each (heads, tokens, W / heads)."""
 
 
 def supports(blocks: Iterable[nn.Module]) -> bool:
@@ -103,11 +98,11 @@ def encode_prefix(blocks: Sequence[Any], prefix: Tensor) -> list[KeysValues]:
     hidden = torch.ones(length, length, dtype=torch.bool, device=prefix.device).triu(1)
     for block in blocks:
         normed = block.ln_1(state)
-        keys, values = (part[0] for part in _heads(block, normed, 1, 3))
-        found.append(KeysValues(keys, values))
+        keys, values = _heads(block, normed, 1, 3)
+        found.append((keys[0], values[0]))
         if len(found) < len(blocks):
             (queries,) = _heads(block, normed, 0, 1)
-            state = _after_attention(block, state, _attend(queries, keys[None], values[None], hidden, None))
+            state = _after_attention(block, state, _attend(queries, keys, values, hidden, None))
     return found
 
 
@@ -161,20 +156,18 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, hidden: Tensor, befor
     """
     count, heads, wanted, size = queries.shape
     scale = size**-0.5
-    own = (queries @ keys.transpose(-1, -2)).float() * scale
-    own = own.masked_fill(hidden, float("-inf"))
+    own = ((queries @ keys.transpose(-1, -2)).float() * scale).masked_fill(hidden, float("-inf"))
     if before is None:
         mixed = own.softmax(dim=-1).to(values.dtype) @ values
-        return mixed.transpose(1, 2).reshape(count, wanted, heads * size)
-    by_head = queries.transpose(0, 1).reshape(heads, count * wanted, size)
-    earlier = (by_head @ before.keys.transpose(-1, -2)).float() * scale
+        return mixed.transpose(1, 2).flatten(2)
+    prefix_keys, prefix_values = before
+    by_head = queries.transpose(0, 1).flatten(1, 2)
+    earlier = (by_head @ prefix_keys.transpose(-1, -2)).float() * scale
     earlier = earlier.view(heads, count, wanted, -1).transpose(0, 1)
     weights = torch.cat([earlier, own], dim=-1).softmax(dim=-1).to(values.dtype)
-    length = before.keys.shape[1]
-    mixed = weights[..., length:] @ values
-    to_prefix = weights[..., :length].transpose(0, 1).reshape(heads, count * wanted, length)
-    from_prefix = (to_prefix @ before.values).view(heads, count, wanted, size)
-    return mixed.transpose(1, 2).reshape(count, wanted, -1) + from_prefix.permute(1, 2, 0, 3).reshape(count, wanted, -1)
+    to_prefix, to_own = weights.split([prefix_keys.shape[1], keys.shape[2]], dim=-1)
+    from_prefix = (to_prefix.transpose(0, 1).flatten(1, 2) @ prefix_values).view(heads, count, wanted, size)
+    return (to_own @ values).transpose(1, 2).flatten(2) + from_prefix.permute(1, 2, 0, 3).flatten(2)
 
 
 def _after_attention(block: Any, state: Tensor, mixed: Tensor) -> Tensor:

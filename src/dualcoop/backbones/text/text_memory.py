@@ -70,21 +70,3 @@ def return_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-def encode_in_groups(
-    encode: Callable[[Tensor, Tensor], Tensor], prompts: Tensor, end_positions: Tensor, per_token: int
-) -> Tensor:
-    """Encode prompts of one length in groups of at most `GROUP_BYTES`; see `encode_groups`.
-
-    Args:
-        encode: prompts (K, L, W) and end positions (K,) to (K, W).
-        prompts: (M, L, W).
-        end_positions: (M,).
-        per_token: bytes that it keeps for each token.
-    """
-    count, length, _ = prompts.shape
-    per_prompt = length * per_token
-    step = max(1, GROUP_BYTES // per_prompt)
-    groups = zip(prompts.split(step), end_positions.split(step), strict=True)
-    return encode_groups(encode, groups, count * per_prompt)

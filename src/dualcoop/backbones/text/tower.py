@@ -1,18 +1,16 @@
 """The text tower of a CLIP-style model, run from prompt embeddings instead of token ids (Eq. 1 and 2)."""
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import open_clip
 import torch
-from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
+from open_clip.model import _build_text_tower
+from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from dualcoop.backbones.text.causal import encode_causal, supports
-from dualcoop.backbones.text.text_memory import bytes_per_token, encode_in_groups
+from dualcoop.backbones.text.text_memory import GROUP_BYTES, bytes_per_token, encode_groups
 from dualcoop.errors import BackboneError
 
 POOLINGS = ("argmax", "eos", "last", "first")
@@ -25,88 +23,51 @@ class TextTower(nn.Module):
     is.
 
     Args:
-        token_embedding: ids to (.., W).
-        positional_embedding: (context_length, W).
-        transformer: open_clip's stack of residual attention blocks, batch first.
-        ln_final: norm over W, before the pooling.
-        text_projection: (W, D), a linear layer, or None when W is D.
+        model: an open_clip `CLIP`, `CustomTextCLIP` or `TextTransformer`, whose text modules are shared, not copied.
+
+    Attributes:
+        width: W.
+        context_length: longest sequence.
         causal: a token sees only those before it.
+        causal_text: nothing behind the pooled token matters, so sequences may be cut after it.
         pooling: "argmax" pools at the highest id (CLIP's end token), "eos" at the first `eos_id`, "last" and
             "first" at the ends of the padded sequence.
         eos_id: id of the end token where `pooling` is "eos".
 
-    Attributes:
-        width: W.
-        embed_dim: D.
-        context_length: longest sequence.
-        causal_text: nothing behind the pooled token matters, so sequences may be cut after it.
-
     Raises:
-        BackboneError: for another pooling.
+        BackboneError: for text towers of another kind (Hugging Face encoders, class embeddings of CoCa) or pooling.
     """
 
     causal_mask: Tensor
 
-    def __init__(
-        self,
-        *,
-        token_embedding: nn.Embedding,
-        positional_embedding: nn.Parameter,
-        transformer: nn.Module,
-        ln_final: nn.Module,
-        text_projection: nn.Parameter | nn.Linear | None,
-        causal: bool,
-        pooling: str,
-        eos_id: int = 2,
-    ) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise BackboneError(
-                f"the text tower pools by {pooling!r}, supported are {', '.join(POOLINGS)}",
-                remedy="choose another backbone",
-            )
-        self.token_embedding = token_embedding
-        self.positional_embedding = positional_embedding
-        self.transformer = transformer
-        self.ln_final = ln_final
-        self.text_projection = text_projection
-        self.pooling = pooling
-        self.eos_id = eos_id
-        self.causal = causal
-        self.causal_text = causal and pooling in ("argmax", "eos")
-        self._plain_blocks = supports(getattr(transformer, "resblocks", [transformer]))
-        self.context_length, self.width = positional_embedding.shape
-        mask = torch.full((self.context_length, self.context_length), float("-inf")).triu_(1)
-        self.register_buffer("causal_mask", mask, persistent=False)
-
-    @classmethod
-    def from_open_clip(cls, model: nn.Module) -> "TextTower":
-        """Take over the text part of an open_clip `CLIP`, `CustomTextCLIP` or `TextTransformer`.
-
-        The modules are shared, not copied.
-
-        Raises:
-            BackboneError: for text towers of another kind (Hugging Face encoders, class embeddings of CoCa).
-        """
         part: Any = getattr(model, "text", model)
-        supported = isinstance(part, (open_clip.CLIP, TextTransformer))
-        if not supported or getattr(part, "cls_emb", None) is not None:
+        own = isinstance(part, TextTransformer)
+        if not (own or isinstance(part, open_clip.CLIP)) or getattr(part, "cls_emb", None) is not None:
             raise BackboneError(
                 f"the text tower is a {type(part).__name__}; supported are open_clip's own text transformers without a "
                 "class embedding, not Hugging Face encoders and not CoCa",
                 remedy="choose another backbone",
             )
-        own = isinstance(part, TextTransformer)
-        return cls(
-            token_embedding=part.token_embedding,
-            positional_embedding=part.positional_embedding,
-            transformer=part.transformer,
-            ln_final=part.ln_final,
-            text_projection=part.text_projection,
-            causal=part.attn_mask is not None,
-            pooling=part.pool_type if own else part.text_pool_type,
-            eos_id=part.eos_id if own else part.text_eos_id,
-        )
+        self.pooling: str = part.pool_type if own else part.text_pool_type
+        if self.pooling not in POOLINGS:
+            raise BackboneError(
+                f"the text tower pools by {self.pooling!r}, supported are {', '.join(POOLINGS)}",
+                remedy="choose another backbone",
+            )
+        self.eos_id: int = part.eos_id if own else part.text_eos_id
+        self.causal = part.attn_mask is not None
+        self.causal_text = self.causal and self.pooling in ("argmax", "eos")
+        self.token_embedding = part.token_embedding
+        self.positional_embedding = part.positional_embedding
+        self.transformer = part.transformer
+        self.ln_final = part.ln_final
+        self.text_projection = part.text_projection
+        self._plain_blocks = supports(getattr(part.transformer, "resblocks", [part.transformer]))
+        self.context_length, self.width = part.positional_embedding.shape
+        mask = torch.full((self.context_length, self.context_length), float("-inf")).triu_(1)
+        self.register_buffer("causal_mask", mask, persistent=False)
 
     @classmethod
     def from_config(cls, embed_dim: int, text_cfg: Mapping[str, Any], *, quick_gelu: bool = False) -> "TextTower":
@@ -117,22 +78,15 @@ class TextTower(nn.Module):
             text_cfg: fields of `open_clip.CLIPTextCfg`.
             quick_gelu: use x * sigmoid(1.702 x), as OpenAI's models do.
         """
-        fields = asdict(open_clip.CLIPTextCfg(**text_cfg))
-        accepted = inspect.signature(TextTransformer).parameters
-        arguments = {key: value for key, value in fields.items() if key in accepted}
-        activation = QuickGELU if quick_gelu else partial(nn.GELU, **(fields["act_kwargs"] or {}))
-        norm = partial(LayerNorm, **(fields["norm_kwargs"] or {}))
-        transformer = TextTransformer(**arguments, output_dim=embed_dim, act_layer=activation, norm_layer=norm)
-        return cls.from_open_clip(transformer)
+        return cls(_build_text_tower(embed_dim, open_clip.CLIPTextCfg(**text_cfg), quick_gelu))
 
     @property
     def embed_dim(self) -> int:
         """D, dimension of the joint space."""
-        if self.text_projection is None:
-            return self.width
-        if isinstance(self.text_projection, nn.Linear):
-            return self.text_projection.out_features
-        return self.text_projection.shape[1]
+        projection = self.text_projection
+        if isinstance(projection, nn.Linear):
+            return projection.out_features
+        return self.width if projection is None else projection.shape[1]
 
     def end_positions(self, tokens: Tensor) -> Tensor:
         """Index at which each text is pooled: ids (M, L) to (M,), int64."""
@@ -168,14 +122,15 @@ class TextTower(nn.Module):
             if shared_prefix is not None:
                 prefix = shared_prefix.expand(len(embeddings), -1, -1)
                 embeddings = torch.cat([prefix, embeddings], dim=1)
-            per_token = bytes_per_token(blocks, self.width, embeddings.shape[1])
-            pooled = encode_in_groups(self.encode_plainly, embeddings, end_positions + before, per_token)
+            per_prompt = embeddings.shape[1] * bytes_per_token(blocks, self.width, embeddings.shape[1])
+            step = max(1, GROUP_BYTES // per_prompt)
+            groups = zip(embeddings.split(step), (end_positions + before).split(step), strict=True)
+            pooled = encode_groups(self.encode_plainly, groups, len(embeddings) * per_prompt)
         pooled = self.ln_final(pooled)
-        if self.text_projection is None:
-            return pooled
-        if isinstance(self.text_projection, nn.Linear):
-            return self.text_projection(pooled)
-        return pooled @ self.text_projection
+        projection = self.text_projection
+        if isinstance(projection, nn.Linear):
+            return projection(pooled)
+        return pooled if projection is None else pooled @ projection
 
     def encode_plainly(self, embeddings: Tensor, end_positions: Tensor) -> Tensor:
         """Output of open_clip's own transformer at the pooled tokens: (M, L, W) to (M, W)."""
