@@ -25,7 +25,7 @@ def test_a_uniform_map_with_uniform_positions_gives_equal_regions() -> None:
     with torch.no_grad():
         positions[1:] = positions[1]
     features = torch.ones(1, 256, 5, 5)
-    tower._feature_map = lambda images: features  # type: ignore[method-assign]
+    tower.features = lambda images: features  # type: ignore[method-assign]
     with torch.no_grad():
         regions = tower.regions(random_images(), global_region=True)[0]
     assert_towers_agree(regions[1:], regions[1].expand(25, -1))

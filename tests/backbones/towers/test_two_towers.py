@@ -188,7 +188,7 @@ def test_towers_with_different_joint_spaces_are_refused() -> None:
 
     class Half(ImageTower):
         kind, embed_dim, image_size = "half", 16, 64
-        grid_size = regions = pooled = pooling_parameters = None  # type: ignore[assignment]
+        grid_size = features = local = overall = pooling_parameters = None  # type: ignore[assignment]
 
     with pytest.raises(BackboneError, match=r"16 dimensions.*32"):
         TwoTowerBackbone(name="odd", image=Half(), text=one.text, tokenizer=other.tokenizer, mean=one.mean, std=one.std)
@@ -201,11 +201,10 @@ class SizedTower(ImageTower):
         super().__init__()
         self.stride, self.image_size = stride, image_size
 
-    def regions(self, images: torch.Tensor, *, global_region: bool) -> torch.Tensor:
+    def features(self, images: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
-    def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+    local = overall = features
 
     def pooling_parameters(self) -> Iterator[nn.Parameter]:
         raise NotImplementedError

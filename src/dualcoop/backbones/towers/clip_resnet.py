@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import torch
 from open_clip.modified_resnet import ModifiedResNet
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
@@ -33,39 +32,37 @@ class ClipResNetTower(ImageTower):
         self.pretrained_grid = round((visual.attnpool.positional_embedding.shape[0] - 1) ** 0.5)
         self.image_size = self.pretrained_grid * self.stride
 
-    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
-        """(B, 3, S, S) to (B, (S/32)^2 [+ 1], D)."""
-        pool = self.visual.attnpool
-        feature_map = self._feature_map(images)
-        positions = self._positions(feature_map.shape[-2], feature_map.shape[-1])
-        tokens = feature_map.flatten(2).transpose(1, 2)
-        if global_region:
-            tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
-        else:
-            positions = positions[1:]
-        return pool.c_proj(pool.v_proj(tokens + positions.to(tokens.dtype)))
-
-    def pooled(self, images: Tensor) -> Tensor:
-        """CLIP's attention pooling; maps of another size are averaged to its own grid first (Table 6)."""
-        feature_map = self._feature_map(images)
-        grid = (self.pretrained_grid, self.pretrained_grid)
-        if feature_map.shape[-2:] != grid:
-            feature_map = functional.adaptive_avg_pool2d(feature_map, grid)
-        return self.visual.attnpool(feature_map)
-
-    def pooling_parameters(self) -> Iterator[nn.Parameter]:
-        """The attention-pooling layer."""
-        return self.visual.attnpool.parameters()
-
-    def _feature_map(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """The last feature map, (B, C, S/32, S/32)."""
         features = self.visual.stem(images)
         for stage in (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4):
             features = stage(features)
         return features
 
-    def _positions(self, rows: int, columns: int) -> Tensor:
-        """Positional embedding of the mean and of every position, (1 + rows * columns, C)."""
-        own = self.visual.attnpool.positional_embedding
-        if (rows, columns) == (self.pretrained_grid, self.pretrained_grid):
-            return own
-        return resample_abs_pos_embed(own[None], [rows, columns], antialias=False)[0]
+    def local(self, features: Tensor) -> Tensor:
+        """Value and output projection at every position."""
+        positions = self.visual.attnpool.positional_embedding
+        rows, columns = features.shape[-2:]
+        if (rows, columns) != (self.pretrained_grid, self.pretrained_grid):
+            positions = resample_abs_pos_embed(positions[None], [rows, columns], antialias=False)[0]
+        return self._project(features.flatten(2).transpose(1, 2), positions[1:])
+
+    def overall(self, features: Tensor) -> Tensor:
+        """The same for the mean of the feature map."""
+        return self._project(features.mean(dim=(2, 3)), self.visual.attnpool.positional_embedding[0])
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """CLIP's attention pooling; maps of another size are averaged to its own grid first (Table 6)."""
+        features = self.features(images)
+        grid = (self.pretrained_grid, self.pretrained_grid)
+        if features.shape[-2:] != grid:
+            features = functional.adaptive_avg_pool2d(features, grid)
+        return self.visual.attnpool(features)
+
+    def pooling_parameters(self) -> Iterator[nn.Parameter]:
+        """The attention-pooling layer."""
+        return self.visual.attnpool.parameters()
+
+    def _project(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        pool = self.visual.attnpool
+        return pool.c_proj(pool.v_proj(tokens + positions.to(tokens.dtype)))

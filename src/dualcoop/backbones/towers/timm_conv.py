@@ -30,25 +30,21 @@ class TimmConvTower(ImageTower):
         self.stride = int(visual.trunk.feature_info[-1]["reduction"])
         with torch.no_grad():
             probe = torch.zeros(1, visual.trunk.num_features, 1, 1, device=next(visual.parameters()).device)
-            self.embed_dim = int(self._head(probe).shape[-1])
+            self.embed_dim = int(self.overall(probe).shape[-1])
 
-    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
-        """(B, 3, S, S) to (B, (S/stride)^2 [+ 1], D)."""
-        feature_map = self.visual.trunk.forward_features(images)
-        count, channels, rows, columns = feature_map.shape
-        single = feature_map.permute(0, 2, 3, 1).reshape(-1, channels, 1, 1)
-        features = self._head(single).reshape(count, rows * columns, -1)
-        if not global_region:
-            return features
-        return torch.cat([self._head(feature_map).unsqueeze(1), features], dim=1)
+    def features(self, images: Tensor) -> Tensor:
+        """The last feature map, (B, C, S/stride, S/stride)."""
+        return self.visual.trunk.forward_features(images)
 
-    def pooled(self, images: Tensor) -> Tensor:
-        """The model's own image feature."""
-        return self._head(self.visual.trunk.forward_features(images))
+    def local(self, features: Tensor) -> Tensor:
+        """The head at every position."""
+        single = features.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]
+        return self.overall(single).unflatten(0, (len(features), -1))
+
+    def overall(self, features: Tensor) -> Tensor:
+        """The head, which averages its input."""
+        return self.visual.head(self.visual.trunk.forward_head(features))
 
     def pooling_parameters(self) -> Iterator[nn.Parameter]:
         """The head behind the last feature map."""
         return chain(self.visual.trunk.head.parameters(), self.visual.head.parameters())
-
-    def _head(self, feature_map: Tensor) -> Tensor:
-        return self.visual.head(self.visual.trunk.forward_head(feature_map))

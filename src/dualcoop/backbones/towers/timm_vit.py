@@ -9,9 +9,8 @@ from open_clip.timm_model import TimmModel
 from timm.layers import AttentionPoolLatent, resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional
 
-from dualcoop.backbones.towers.two_towers import ImageTower
+from dualcoop.backbones.towers.two_towers import ImageTower, values_of
 from dualcoop.errors import BackboneError
 
 
@@ -61,26 +60,27 @@ class TimmVitTower(ImageTower):
             probe = torch.zeros(1, trunk.embed_dim, device=next(trunk.parameters()).device)
             self.embed_dim = int(self._project(probe).shape[-1])
 
-    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
-        """(B, 3, S, S) to (B, (S/patch)^2 [+ 1], D)."""
+    def local(self, features: Tensor) -> Tensor:
+        """The pooling head on every patch alone, or the value path of the last block there."""
         trunk = self.visual.trunk
-        tokens = self._before_last_block(images)
-        last = trunk.blocks[-1]
+        patches = features[:, trunk.num_prefix_tokens :]
         if self.pool == "map":
-            final = trunk.norm(last(tokens))
-            patches = self._map_head(final[:, trunk.num_prefix_tokens :])
+            pool = trunk.attn_pool
+            patches = pool.proj(values_of(patches, pool.kv.weight, pool.kv.bias, 2))
+            if pool.mlp is not None:
+                patches = patches + pool.mlp(pool.norm(patches))
         else:
-            final = trunk.norm(last(tokens)) if global_region else None
-            patches = trunk.norm(self._value_path(last, tokens[:, trunk.num_prefix_tokens :]))
-        features = self._project(trunk.fc_norm(patches))
-        if not global_region:
-            return features
-        return torch.cat([self._pool(final).unsqueeze(1), features], dim=1)
+            last = trunk.blocks[-1]
+            attention = last.attn
+            values = values_of(last.norm1(patches), attention.qkv.weight, attention.qkv.bias, 3)
+            patches = trunk.norm(last.ls1(attention.proj(attention.norm(values))))
+        return self._project(trunk.fc_norm(patches))
 
-    def pooled(self, images: Tensor) -> Tensor:
+    def overall(self, features: Tensor) -> Tensor:
         """The model's own image feature, with interpolated positions at other sizes."""
         trunk = self.visual.trunk
-        return self._pool(trunk.norm(trunk.blocks[-1](self._before_last_block(images))))
+        tokens = features if self.pool == "map" else trunk.norm(trunk.blocks[-1](features))
+        return self.visual.head(trunk.forward_head(tokens))
 
     def pooling_parameters(self) -> Iterator[nn.Parameter]:
         """Final norms, pooling layer and projection."""
@@ -88,44 +88,27 @@ class TimmVitTower(ImageTower):
         parts = [trunk.norm, trunk.attn_pool, trunk.fc_norm, trunk.head, self.visual.head]
         return chain.from_iterable(part.parameters() for part in parts if part is not None)
 
-    def _before_last_block(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """Tokens behind the final norm for a pooling head, otherwise as the last block receives them."""
         trunk = self.visual.trunk
         rows, columns = self.grid_size(images.shape[-1])
         # The patch embedding refuses what its stride does not divide; a convolution would drop the rest.
         images = images[..., : rows * self.stride, : columns * self.stride]
         tokens = trunk.patch_embed(images)
         prefix = [token for token in (trunk.cls_token, trunk.reg_token) if token is not None]
-        expanded = [token.expand(tokens.shape[0], -1, -1) for token in prefix]
+        prefix = [token.expand(tokens.shape[0], -1, -1) for token in prefix]
         positions = 0
         if trunk.pos_embed is not None:
             first = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
             positions = resample_abs_pos_embed(trunk.pos_embed, [rows, columns], list(self.own_grid), first)
         if trunk.no_embed_class:
-            tokens = torch.cat([*expanded, tokens + positions], dim=1)
+            tokens = torch.cat([*prefix, tokens + positions], dim=1)
         else:
-            tokens = torch.cat([*expanded, tokens], dim=1) + positions
+            tokens = torch.cat([*prefix, tokens], dim=1) + positions
         tokens = trunk.norm_pre(tokens)
         for block in trunk.blocks[:-1]:
             tokens = block(tokens)
-        return tokens
-
-    def _map_head(self, patches: Tensor) -> Tensor:
-        """The attention-pooling head with all attention on one patch, per patch: (B, R, C) to its like."""
-        pool = self.visual.trunk.attn_pool
-        width = pool.kv.out_features // 2
-        bias = pool.kv.bias[width:] if pool.kv.bias is not None else None
-        features = pool.proj(functional.linear(patches, pool.kv.weight[width:], bias))
-        return features if pool.mlp is None else features + pool.mlp(pool.norm(features))
-
-    def _value_path(self, block: Any, patches: Tensor) -> Tensor:
-        attention = block.attn
-        width = attention.qkv.out_features // 3
-        bias = attention.qkv.bias[2 * width :] if attention.qkv.bias is not None else None
-        values = functional.linear(block.norm1(patches), attention.qkv.weight[2 * width :], bias)
-        return block.ls1(attention.proj(attention.norm(values)))
-
-    def _pool(self, normed: Tensor) -> Tensor:
-        return self.visual.head(self.visual.trunk.forward_head(normed))
+        return trunk.norm(trunk.blocks[-1](tokens)) if self.pool == "map" else tokens
 
     def _project(self, features: Tensor) -> Tensor:
         return self.visual.head(self.visual.trunk.head(features))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -55,16 +56,35 @@ class ImageTower(nn.Module, ABC):
         return image_size // self.stride, image_size // self.stride
 
     @abstractmethod
-    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
-        """Features not yet normalised: (B, 3, S, S) to (B, R, D), the global region first when asked for."""
+    def features(self, images: Tensor) -> Tensor:
+        """What regions and the global region are both computed from, of images (B, 3, S, S)."""
 
     @abstractmethod
+    def local(self, features: Tensor) -> Tensor:
+        """One feature per region: (B, rows * columns, D), in row order."""
+
+    @abstractmethod
+    def overall(self, features: Tensor) -> Tensor:
+        """The global region: (B, D)."""
+
+    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
+        """Features not yet normalised: (B, 3, S, S) to (B, R, D), the global region first when asked for."""
+        features = self.features(images)
+        local = self.local(features)
+        return torch.cat([self.overall(features)[:, None], local], dim=1) if global_region else local
+
     def pooled(self, images: Tensor) -> Tensor:
-        """Features by the model's own pooling, not yet normalised: (B, 3, S, S) to (B, D)."""
+        """The model's own image feature, not yet normalised, in most towers the global region: (B, D)."""
+        return self.overall(self.features(images))
 
     @abstractmethod
     def pooling_parameters(self) -> Iterator[nn.Parameter]:
         """What leads from the feature map to the joint space; Table 6 fine-tunes it alone."""
+
+
+def values_of(tokens: Tensor, weight: Tensor, bias: Tensor | None, parts: int) -> Tensor:
+    """Values of tokens (.., W) by a projection to so many parts in one matrix, of which they are the last."""
+    return functional.linear(tokens, weight.chunk(parts)[-1], None if bias is None else bias.chunk(parts)[-1])
 
 
 class TwoTowerBackbone(Backbone):

@@ -6,9 +6,8 @@ import torch
 from open_clip.transformer import VisionTransformer
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
-from torch.nn import functional
 
-from dualcoop.backbones.towers.two_towers import ImageTower
+from dualcoop.backbones.towers.two_towers import ImageTower, values_of
 from dualcoop.errors import BackboneError
 
 
@@ -58,44 +57,32 @@ class VitTower(ImageTower):
         self.embed_dim = visual.proj.shape[1]
         self.kind = f"vit_value_path_{visual.pool_type}"
 
-    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
-        """(B, 3, S, S) to (B, (S/patch)^2 [+ 1], D)."""
-        tokens = self._before_last_block(images)
-        last = self.visual.transformer.resblocks[-1]
-        normed = last.ln_1(tokens[:, 1:])
-        width = normed.shape[-1]
-        attention = last.attn
-        bias = attention.in_proj_bias[2 * width :] if attention.in_proj_bias is not None else None
-        values = functional.linear(normed, attention.in_proj_weight[2 * width :], bias)
-        patches = last.ls_1(attention.out_proj(values))
-        features = self.visual.ln_post(patches) @ self.visual.proj
-        if not global_region:
-            return features
-        return torch.cat([self._pool(last(tokens)).unsqueeze(1), features], dim=1)
-
-    def pooled(self, images: Tensor) -> Tensor:
-        """The model's own image feature, with interpolated positions at other sizes."""
-        return self._pool(self.visual.transformer.resblocks[-1](self._before_last_block(images)))
-
-    def pooling_parameters(self) -> Iterator[nn.Parameter]:
-        """Final norm and projection."""
-        yield from self.visual.ln_post.parameters()
-        yield self.visual.proj
-
-    def _before_last_block(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """Class token and patches, (B, 1 + R, W), as the last block receives them."""
         visual = self.visual
         patches = visual.conv1(images)
-        positions = self._positions(patches.shape[-2], patches.shape[-1]).to(patches.dtype)
+        rows, columns = patches.shape[-2:]
+        positions = visual.positional_embedding
+        if (rows, columns) != visual.grid_size:
+            positions = resample_abs_pos_embed(positions[None], [rows, columns], list(visual.grid_size))[0]
         patches = patches.flatten(2).transpose(1, 2)
         class_token = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
-        tokens = visual.ln_pre(torch.cat([class_token, patches], dim=1) + positions)
+        tokens = visual.ln_pre(torch.cat([class_token, patches], dim=1) + positions.to(patches.dtype))
         for block in visual.transformer.resblocks[:-1]:
             tokens = block(tokens)
         return tokens
 
-    def _pool(self, tokens: Tensor) -> Tensor:
+    def local(self, features: Tensor) -> Tensor:
+        """The value path of the last block at every patch."""
+        last = self.visual.transformer.resblocks[-1]
+        attention = last.attn
+        values = values_of(last.ln_1(features[:, 1:]), attention.in_proj_weight, attention.in_proj_bias, 3)
+        return self.visual.ln_post(last.ls_1(attention.out_proj(values))) @ self.visual.proj
+
+    def overall(self, features: Tensor) -> Tensor:
+        """The model's own image feature, with interpolated positions at other sizes."""
         visual = self.visual
+        tokens = visual.transformer.resblocks[-1](features)
         if not visual.final_ln_after_pool:
             tokens = visual.ln_post(tokens)
         pooled = tokens[:, 0] if visual.pool_type == "tok" else tokens[:, 1:].mean(dim=1)
@@ -103,8 +90,7 @@ class VitTower(ImageTower):
             pooled = visual.ln_post(pooled)
         return pooled @ visual.proj
 
-    def _positions(self, rows: int, columns: int) -> Tensor:
-        own = self.visual.positional_embedding
-        if (rows, columns) == self.visual.grid_size:
-            return own
-        return resample_abs_pos_embed(own[None], [rows, columns], list(self.visual.grid_size))[0]
+    def pooling_parameters(self) -> Iterator[nn.Parameter]:
+        """Final norm and projection."""
+        yield from self.visual.ln_post.parameters()
+        yield self.visual.proj
