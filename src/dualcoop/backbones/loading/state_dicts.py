@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from open_clip import CustomTextCLIP
 from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -134,7 +135,12 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
         BackboneError: when names or shapes do not fit the architecture.
     """
     tensors = {name: value for name, value in state.items() if name not in OPENAI_MARKS}
-    tensors = _fit_text_prefix(model, dict(convert_state_dict(model, tensors)))
+    tensors = dict(convert_state_dict(model, tensors))
+    # open_clip names text tensors with or without "text.", depending on the class that saved them.
+    if isinstance(model, CustomTextCLIP):
+        tensors = convert_to_custom_text_state_dict(tensors)
+    else:
+        tensors = {name.removeprefix("text."): value for name, value in tensors.items()}
     for name in ("logit_scale", "logit_bias"):
         parameter = getattr(model, name, None)
         if parameter is None:
@@ -150,14 +156,6 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> Non
             where=source,
             remedy="check that the model name belongs to this file",
         ) from error
-
-
-def _fit_text_prefix(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """open_clip names text tensors with or without "text.", depending on the class that saved them."""
-    towers = ("text_projection", "positional_embedding", "token_embedding.", "transformer.", "ln_final.")
-    if isinstance(model, CustomTextCLIP):
-        return {f"text.{name}" if name.startswith(towers) else name: value for name, value in tensors.items()}
-    return {name.removeprefix("text."): value for name, value in tensors.items()}
 
 
 def _is_torchscript(path: Path) -> bool:
