@@ -6,8 +6,9 @@ into the processor's cache, and the backward pass computes the similarities agai
 with the text features of all prompts are one matrix product, as are their gradients.
 """
 
+import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,19 +22,10 @@ KEPT_BYTES = 2**27
 """Similarities of a whole batch are kept for the backward pass up to this size, and computed again beyond it."""
 
 
-class Piece(NamedTuple):
-    """Images and classes that are done together."""
-
-    images: slice
-    classes: slice
-
-
-def pieces(regions: Tensor, texts: Tensor) -> Iterator[Piece]:
+def pieces(regions: Tensor, texts: Tensor) -> Iterator[tuple[slice, slice]]:
     """All images times all classes, such that similarities, regions and texts of a piece stay under `PIECE_BYTES` each.
 
-    Args:
-        regions: (B, R, D).
-        texts: (P, M, D).
+    Of regions (B, R, D) and texts (P, M, D); images and classes of each piece.
     """
     (images, count, dimension), (prompts, classes, _) = regions.shape, texts.shape
     numbers = PIECE_BYTES // _accurate(texts.dtype).itemsize
@@ -41,10 +33,7 @@ def pieces(regions: Tensor, texts: Tensor) -> Iterator[Piece]:
     image_step = max(1, numbers // (count * max(prompts * class_step, dimension)))
     for first_class in range(0, classes, class_step):
         for first_image in range(0, images, image_step):
-            yield Piece(
-                slice(first_image, min(first_image + image_step, images)),
-                slice(first_class, min(first_class + class_step, classes)),
-            )
+            yield slice(first_image, first_image + image_step), slice(first_class, first_class + class_step)
 
 
 def aggregated_in_pieces(
@@ -66,17 +55,16 @@ class _InPieces(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, regions: Tensor, texts: Tensor, spatial_scale: float, aggregation: str) -> Tensor:
         """Value, and what the backward pass needs: the inputs, and similarities where they are small."""
-        prompts, classes, _ = texts.shape
-        images, count, _ = regions.shape
+        shape = (len(texts), len(regions), texts.shape[1])
         wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        keep = wanted and prompts * images * count * classes * texts.element_size() <= KEPT_BYTES
+        keep = wanted and math.prod(shape) * regions.shape[1] * texts.element_size() <= KEPT_BYTES
         kept = []
-        sums = texts.new_empty(prompts, images, classes, dtype=_accurate(texts.dtype))
-        for piece in pieces(regions, texts):
-            similarities = _similarities(regions, texts, piece)
+        sums = texts.new_empty(shape, dtype=_accurate(texts.dtype))
+        for images, classes in pieces(regions, texts):
+            similarities = _similarities(regions, texts, images, classes)
             accurate = similarities.to(sums.dtype)
             weights = region_weights(accurate[:, :, 0], spatial_scale=spatial_scale, aggregation=aggregation)
-            sums[:, piece.images, piece.classes] = (weights[:, :, None] * accurate).sum(dim=1).transpose(0, 1)
+            sums[:, images, classes] = (weights[:, :, None] * accurate).sum(dim=1).transpose(0, 1)
             if keep:
                 kept.append(similarities)
         ctx.save_for_backward(regions, texts, sums, *kept)
@@ -92,48 +80,35 @@ class _InPieces(torch.autograd.Function):
         prompt under the softmax besides scale w times the sum of g (s - S) over all prompts.
         """
         regions, texts, sums, *kept = ctx.saved_tensors
-        wants_regions, wants_texts = ctx.needs_input_grad[:2]
-        prompts = len(texts)
-        of_regions = torch.zeros_like(regions, dtype=sums.dtype) if wants_regions else None
-        of_texts = torch.zeros_like(texts, dtype=sums.dtype) if wants_texts else None
+        of_regions = torch.zeros_like(regions, dtype=sums.dtype) if ctx.needs_input_grad[0] else None
+        of_texts = torch.zeros_like(texts, dtype=sums.dtype) if ctx.needs_input_grad[1] else None
         with torch.autocast(regions.device.type, enabled=False):
-            for index, piece in enumerate(pieces(regions, texts)):
-                similarities = kept[index] if kept else _similarities(regions, texts, piece)
+            for index, (images, classes) in enumerate(pieces(regions, texts)):
+                similarities = kept[index] if kept else _similarities(regions, texts, images, classes)
                 similarities = similarities.to(sums.dtype)
                 weights = region_weights(
                     similarities[:, :, 0], spatial_scale=ctx.spatial_scale, aggregation=ctx.aggregation
                 )
-                upstream, means = (
-                    each[:, piece.images, piece.classes].transpose(0, 1)[:, None] for each in (gradient, sums)
-                )
+                upstream, means = (each[:, images, classes].transpose(0, 1)[:, None] for each in (gradient, sums))
                 of_similarities = weights[:, :, None] * upstream
                 if ctx.aggregation == "softmax":
                     through_weights = ((similarities - means) * upstream).sum(dim=2)
                     of_similarities[:, :, 0].addcmul_(through_weights, weights, value=ctx.spatial_scale)
                 flat = of_similarities.to(texts.dtype).flatten(0, 1).flatten(1)
                 if of_texts is not None:
-                    features = _rows(regions, piece, texts.dtype)
-                    of_texts[:, piece.classes] += (flat.T @ features).unflatten(0, (prompts, -1))
+                    features = regions[images].to(texts.dtype).flatten(0, 1)
+                    of_texts[:, classes] += (flat.T @ features).unflatten(0, (len(texts), -1))
                 if of_regions is not None:
-                    product = flat @ texts[:, piece.classes].flatten(0, 1)
-                    of_regions[piece.images] += product.view_as(of_regions[piece.images])
-        return (
-            None if of_regions is None else of_regions.to(regions.dtype),
-            None if of_texts is None else of_texts.to(texts.dtype),
-            None,
-            None,
-        )
+                    product = flat @ texts[:, classes].flatten(0, 1)
+                    of_regions[images] += product.view_as(of_regions[images])
+        of_regions = None if of_regions is None else of_regions.to(regions.dtype)
+        return of_regions, None if of_texts is None else of_texts.to(texts.dtype), None, None
 
 
-def _similarities(regions: Tensor, texts: Tensor, piece: Piece) -> Tensor:
+def _similarities(regions: Tensor, texts: Tensor, images: slice, classes: slice) -> Tensor:
     """Cosines of a piece: (b, R, P, m)."""
-    product = _rows(regions, piece, texts.dtype) @ texts[:, piece.classes].flatten(0, 1).T
+    product = regions[images].to(texts.dtype).flatten(0, 1) @ texts[:, classes].flatten(0, 1).T
     return product.view(-1, regions.shape[1], len(texts), product.shape[1] // len(texts))
-
-
-def _rows(regions: Tensor, piece: Piece, dtype: torch.dtype) -> Tensor:
-    """Regions of a piece in a matrix: (b R, D)."""
-    return regions[piece.images].to(dtype).flatten(0, 1)
 
 
 def _accurate(dtype: torch.dtype) -> torch.dtype:

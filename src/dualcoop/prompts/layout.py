@@ -56,16 +56,6 @@ def phrase_embeddings(backbone: Backbone, phrase: str) -> Tensor:
     raise ConfigError(f"the initial phrase {phrase!r} has no tokens of its own for {backbone.name}")
 
 
-def placeholder_tokens(backbone: Backbone, count: int) -> Tensor | None:
-    """Tokens of so many placeholders at the beginning of a text, (N,); None when each is not one token.
-
-    A text's first word may have another token than the same word later on (SigLIP 2).
-    """
-    start = backbone.context_start
-    first, second, third = backbone.tokenize([" ".join([PLACEHOLDER] * 3)])[0, start : start + 3]
-    return torch.stack([first] + [second] * (count - 1)) if second == third else None
-
-
 class PromptLayout(nn.Module):
     """Embeddings of everything in the prompts but the context, as buffers that are not saved.
 
@@ -81,13 +71,7 @@ class PromptLayout(nn.Module):
     end_positions: Tensor
 
     def __init__(self, backbone: Backbone, classes: Sequence[str], context_tokens: int, *, full_stop: bool) -> None:
-        """Lay out one prompt a class.
-
-        Args:
-            backbone: its tokenizer and word embeddings are used here and not kept.
-            classes: M names, as the user gave them.
-            context_tokens: N.
-            full_stop: end the prompt with a full stop.
+        """Lay out one prompt a class; the backbone's tokenizer and word embeddings are used here and not kept.
 
         Raises:
             ConfigError: when a prompt is too long, or when the tokenizer joins placeholders and name.
@@ -97,10 +81,12 @@ class PromptLayout(nn.Module):
         placeholders = " ".join([PLACEHOLDER] * context_tokens)
         tokens = tokenize_prompts(backbone, [f"{placeholders} {name}" for name in names], classes)
         start, end = backbone.context_start, backbone.context_start + context_tokens
-        expected = placeholder_tokens(backbone, context_tokens)
-        whole = torch.tensor([expected is not None and torch.equal(row, expected) for row in tokens[:, start:end]])
-        if not bool(whole.all()):
-            name = classes[int(whole.int().argmin())]
+        # A text's first word may have another token than the same word later on (SigLIP 2).
+        first, second, third = backbone.tokenize([" ".join([PLACEHOLDER] * 3)])[0, start : start + 3]
+        expected = torch.stack([first] + [second] * (context_tokens - 1))
+        broken = (tokens[:, start:end] != expected).any(dim=1) | (second != third)
+        if bool(broken.any()):
+            name = classes[int(broken.int().argmax())]
             raise ConfigError(
                 f"{context_tokens} placeholders before {name!r} do not stay {context_tokens} tokens "
                 f"under the tokenizer of {backbone.name}, so its prompt cannot be laid out"
@@ -113,11 +99,7 @@ class PromptLayout(nn.Module):
         self.register_buffer("end_positions", end_positions.clone(), persistent=False)
 
     def forward(self, context: Tensor, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Put a context into the prompts.
-
-        Args:
-            context: (N, W) for all classes or (M, N, W).
-            class_subset: (K,), int64, indices of the classes wanted; None for all M.
+        """Put a context, (N, W) for all classes or (M, N, W), into the prompts of all classes or some (K,).
 
         Returns:
             Embeddings (K, L, W) and end positions (K,).
@@ -125,10 +107,8 @@ class PromptLayout(nn.Module):
         if class_subset is not None and context.dim() == 3:
             context = context[class_subset]
         suffix, end_positions = self.behind_context(class_subset)
-        count = len(suffix)
-        prefix = self.prefix.expand(count, -1, -1)
-        prompts = torch.cat([prefix, context.expand(count, -1, -1), suffix], dim=1)
-        return prompts, end_positions + self.names_start
+        before = (each.expand(len(suffix), -1, -1) for each in (self.prefix, context))
+        return torch.cat([*before, suffix], dim=1), end_positions + self.names_start
 
     @property
     def names_start(self) -> int:

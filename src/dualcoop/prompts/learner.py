@@ -94,19 +94,15 @@ class PromptLearner(nn.Module):
         }
 
     def embeddings(self, name: str, class_subset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Prompt embeddings (K, L, W), differentiable in the context, and end positions (K,), int64.
-
-        Args:
-            name: of the prompt, "positive" or "negative".
-            class_subset: (K,), int64, indices of the classes wanted; None for all M.
+        """Embeddings (K, L, W) of the named prompt, differentiable in the context, and end positions (K,), int64.
 
         Raises:
             ConfigError: when this prompt is not in use.
         """
-        prompt = self.table.get(name)
-        if prompt is None:
+        if name not in self.table:
             raise ConfigError((f"there is no {name} prompt with ", Option("mode", self.config.mode)))
-        embeddings: tuple[Tensor, Tensor] = prompt.layout(prompt.context, class_subset)
+        context, layout, *_ = self.table[name]
+        embeddings: tuple[Tensor, Tensor] = layout(context, class_subset)
         return embeddings
 
     def text_features(self, backbone: Backbone, class_subset: Tensor | None = None) -> TextFeatures:
@@ -115,12 +111,7 @@ class PromptLearner(nn.Module):
         return TextFeatures(features, self.config.leading)
 
     def for_classes(self, backbone: Backbone, known: Sequence[str], classes: Sequence[str]) -> "Self":
-        """The same contexts, copied, in front of other names.
-
-        Args:
-            backbone: as at construction.
-            known: the M names that these prompts were made for.
-            classes: the names wanted. Shared contexts take any, class-specific ones only known names.
+        """The same contexts, copied, in front of `classes` instead of the M `known` names.
 
         Raises:
             ModelError: when the contexts are class-specific and a name is not known.
@@ -151,8 +142,7 @@ class PromptLearner(nn.Module):
             features = backbone.encode_prompts(*layout(context, class_subset))
         else:
             features = backbone.encode_prompts(*layout.behind_context(class_subset), layout.before_names(context))
-        if opposite:
-            features = -features
+        features = -features if opposite else features
         if residual is None:
             return features
         return normalize(features + (residual if class_subset is None else residual[class_subset]), dim=-1)
@@ -168,10 +158,9 @@ def initial_context(backbone: Backbone, config: PromptConfig, name: str, classes
         ConfigError: when the phrase has more tokens than the context.
     """
     phrase: str | None = getattr(config, f"{name}_init")
-    tokens: int | None = getattr(config, f"{name}_tokens")
     words = torch.empty(0, backbone.text_width) if phrase is None else phrase_embeddings(backbone, phrase).float().cpu()
-    if tokens is None:
-        tokens = len(words) or DEFAULT_TOKENS
+    given: int | None = getattr(config, f"{name}_tokens")
+    tokens = (len(words) or DEFAULT_TOKENS) if given is None else given
     if tokens < len(words):
         raise ConfigError(
             f"is {tokens}, but the phrase {phrase!r} has {len(words)} tokens for {backbone.name}",

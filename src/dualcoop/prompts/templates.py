@@ -77,7 +77,7 @@ class TemplatePrompts(nn.Module):
             ConfigError: naming the first class whose text is too long.
         """
         super().__init__()
-        self.config = config if config is not None else TemplateConfig()
+        self.config = config or TemplateConfig()
         self.number_of_classes = len(classes)
         words = [normalise_name(name) for name in classes]
         for name in self.config.names:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ SIGNIFICANT_DIGITS = 6
 ACTIVATIONS = {
     "QuickGELU": "quick_gelu",
     "QuickGELUActivation": "quick_gelu",
+    "GELU": "gelu",
     "GELUTanh": "gelu_tanh",
     "ReLU": "relu",
     "ReLU6": "relu6",
@@ -31,13 +33,8 @@ def fingerprint(tensors: Mapping[str, Tensor], configuration: Mapping[str, objec
     Args:
         tensors: weights and buffers by name; the order does not matter.
         configuration: what decides the numbers besides the tensors; must be serialisable as JSON.
-
-    Returns:
-        64 hexadecimal digits, equal in every process and on every device.
     """
-    digest = hashlib.sha256()
-    rounded = _rounded(configuration)
-    digest.update(json.dumps(rounded, sort_keys=True, separators=(",", ":")).encode())
+    digest = hashlib.sha256(json.dumps(_rounded(configuration), sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(tensors):
         if name.endswith(IGNORED_SUFFIXES):
             continue
@@ -55,22 +52,20 @@ def numerics(module: nn.Module) -> dict[str, Sequence[object]]:
     They are read from the layers by value, not by class path, so that a new release of the library that
     defines them leaves the fingerprint as it is.
     """
-    activations: set[str] = set()
-    epsilons: set[float] = set()
-    heads: set[int] = set()
-    for part in module.modules():
-        kind = type(part).__name__
-        if kind == "GELU":
-            activations.add("gelu_tanh" if getattr(part, "approximate", "none") == "tanh" else "gelu")
-        elif kind in ACTIVATIONS:
-            activations.add(ACTIVATIONS[kind])
-        epsilon = getattr(part, "eps", None)
-        if isinstance(epsilon, float):
-            epsilons.add(epsilon)
-        count = getattr(part, "num_heads", None)
-        if isinstance(count, int):
-            heads.add(count)
-    return {"activations": sorted(activations), "epsilons": sorted(epsilons), "heads": sorted(heads)}
+    parts = list(module.modules())
+
+    def found(name: str, kind: type) -> list[Any]:
+        return sorted({value for part in parts if isinstance(value := getattr(part, name, None), kind)})
+
+    activations = {
+        "gelu_tanh" if getattr(part, "approximate", None) == "tanh" else ACTIVATIONS.get(type(part).__name__, "")
+        for part in parts
+    }
+    return {
+        "activations": sorted(activations - {""}),
+        "epsilons": found("eps", float),
+        "heads": found("num_heads", int),
+    }
 
 
 def _rounded(value: object) -> object:

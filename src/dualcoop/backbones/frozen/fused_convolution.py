@@ -39,13 +39,10 @@ class FusedConvolution(nn.Module):
         weight = convolution.weight
         padding = [int(each) for each in convolution.padding]
         if isinstance(convolution, Conv2dSame):
-            rows, columns = (
-                _same_padding(kernel, stride)
-                for kernel, stride in zip(convolution.kernel_size, convolution.stride, strict=True)
-            )
-            grown = functional.pad(weight, (columns[1] - columns[0], 0, rows[1] - rows[0], 0))
-            weight = nn.Parameter(grown, requires_grad=False)
-            padding = [rows[1], columns[1]]
+            # Zeros of both sides together; of an odd number one more stands behind the input than before it.
+            rows, columns = (max(k - s, 0) for k, s in zip(convolution.kernel_size, convolution.stride, strict=True))
+            weight = nn.Parameter(functional.pad(weight, (columns % 2, 0, rows % 2, 0)), requires_grad=False)
+            padding = [(rows + 1) // 2, (columns + 1) // 2]
         self.weight = weight
         self.bias = convolution.bias
         self.activation = activation
@@ -84,20 +81,9 @@ class FusedConvolution(nn.Module):
         return self.activation(result if added is None else result + added)
 
 
-def _same_padding(kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and behind an input whose side the stride divides."""
-    total = max(kernel - stride, 0)
-    return total // 2, total - total // 2
-
-
 @cache
 def fuses(device_type: str, dtype: torch.dtype) -> bool:
-    """Whether fused convolutions work here and give what the layers one after the other give.
-
-    Args:
-        device_type: as `torch.autocast` names it.
-        dtype: of the weights.
-    """
+    """Whether fused convolutions with weights of this dtype work here and give what the layers give by themselves."""
     if device_type != "cpu" or dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
     # Torch's own generator belongs to the caller, and to other threads that draw from it right now.

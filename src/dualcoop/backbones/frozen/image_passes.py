@@ -17,12 +17,7 @@ FEWEST = 2
 
 
 def in_passes(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """What `encode` gives for all images: at once on an accelerator, a few at a time on a CPU.
-
-    Args:
-        encode: (b, 3, S, S) to (b, ...), every image by itself.
-        images: (B, 3, S, S).
-    """
+    """What `encode` gives for all images (B, 3, S, S): at once on an accelerator, a few at a time on a CPU."""
     # What records operations cannot follow a loop over any number of images.
     if images.device.type != "cpu" or torch.compiler.is_compiling() or not len(images):
         return encode(images)

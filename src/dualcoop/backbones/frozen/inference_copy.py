@@ -14,13 +14,7 @@ Tower = TypeVar("Tower", bound=nn.Module)
 
 
 class Copies(NamedTuple):
-    """Folded copies of a tower in one state.
-
-    Attributes:
-        tower: its identity.
-        marks: of its tensors.
-        by_dtype: copies by the dtype of autocast, None without.
-    """
+    """Folded copies of a tower in one state, by the dtype of autocast, None without."""
 
     tower: int
     marks: TensorMarks
@@ -41,12 +35,7 @@ class InferenceCopy:
         self._making = Lock()
 
     def of(self, tower: Tower, device_type: str) -> Tower:
-        """The copy for the autocast that is on; the tower itself while any part of it is learnable or training.
-
-        Args:
-            tower: unfolded.
-            device_type: where it computes, as `torch.autocast` names it.
-        """
+        """The copy for the autocast that is on; the tower itself while any part of it is learnable or training."""
         tensors = [*tower.parameters(), *tower.buffers()]
         learnable = any(tensor.requires_grad for tensor in tensors)
         if learnable or recorded() or any(module.training for module in tower.modules()):

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,9 +22,7 @@ CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 def fetch_weights(name: str, record: Mapping[str, Any]) -> Path:
     """The checkpoint file of an open_clip tag, from the cache or downloaded.
 
-    Args:
-        name: "MODEL/TAG", for messages.
-        record: open_clip's record of the tag; its hub repository comes first, its direct address second.
+    The hub repository of open_clip's record comes first, its direct address second.
 
     Raises:
         BackboneError: when neither can be reached.
@@ -32,15 +30,12 @@ def fetch_weights(name: str, record: Mapping[str, Any]) -> Path:
     address = str(record.get("url", ""))
     repository, candidates = hub_files(record)
     reasons = []
-    ways: list[Callable[[], str | Path]] = []
-    if repository:
-        ways.append(lambda: fetch_file(repository, candidates))
-    if address:
-        ways.append(lambda: download_pretrained_from_url(address))
-    for fetch in ways:
+    for source in filter(None, (repository, address)):
         # Network libraries raise errors of many kinds; all mean the same to the user.
         try:
-            return Path(fetch())
+            if source == repository:
+                return fetch_file(repository, candidates)
+            return Path(download_pretrained_from_url(address))
         except Exception as error:
             reasons.append(first_line(error))
     where = f"{candidates[0]} of {repository} on the Hugging Face hub" if repository else address
@@ -55,13 +50,7 @@ def fetch_weights(name: str, record: Mapping[str, Any]) -> Path:
 
 
 def fetch_hub_model(repository: str) -> tuple[dict[str, Any], Path]:
-    """Config and checkpoint file of a model in open_clip's layout on the hub.
-
-    Args:
-        repository: "owner/name".
-
-    Returns:
-        The content of open_clip_config.json, and the path of the weights.
+    """Config and checkpoint file of a model in open_clip's layout on the hub, "owner/name".
 
     Raises:
         BackboneError: when it cannot be reached or is not in that layout.
@@ -93,22 +82,16 @@ def fetch_file(repository: str, candidates: Sequence[str]) -> Path:
     for filename in candidates[:-1]:
         try:
             return Path(hf_hub_download(repository, filename))
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError:
-            continue
+        except EntryNotFoundError as error:
+            if isinstance(error, LocalEntryNotFoundError):
+                raise
     return Path(hf_hub_download(repository, candidates[-1]))
 
 
 def require_network(endpoint: str) -> None:
-    """Fail at once where a host's name cannot be resolved, instead of after half a minute of retries.
-
-    Behind a proxy the names need not be known here, so nothing is checked.
-
-    Raises:
-        OSError: when the name cannot be resolved.
-    """
+    """Raise OSError at once where a host's name cannot be resolved, instead of after half a minute of retries."""
     host = urlsplit(endpoint).hostname
+    # Behind a proxy the names need not be known here.
     if not host or getproxies():
         return
     try:

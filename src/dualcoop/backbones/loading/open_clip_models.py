@@ -71,11 +71,7 @@ def build_open_clip(model_cfg: Mapping[str, Any]) -> Any:
 
 
 def build_tokenizer(model_cfg: Mapping[str, Any], folder: Path | None = None) -> PromptTokenizer:
-    """The tokenizer that a model config names.
-
-    Args:
-        model_cfg: an open_clip model config.
-        folder: where the model's files are; its own tokenizer files win over a download.
+    """The tokenizer that a model config names; the files in the model's own folder win over a download.
 
     Raises:
         BackboneError: when a Hugging Face tokenizer is needed and cannot be had.
@@ -91,17 +87,13 @@ def build_tokenizer(model_cfg: Mapping[str, Any], folder: Path | None = None) ->
     try:
         tokenizer = HFTokenizer(source, context_length=length, **options)
     except Exception as error:
+        what = "cannot be loaded"
+        remedy = "connect to the Hugging Face hub once, or put its files (tokenizer.json and tokenizer_config.json) "
+        remedy += "into the folder of the model"
         # Where sentencepiece is missing, transformers raises a ValueError that names it.
         if isinstance(error, ImportError) or "sentencepiece" in str(error).casefold():
-            raise BackboneError(
-                f"the tokenizer {source} needs another package ({first_line(error)})",
-                remedy="install it: pip install 'dualcoop[siglip]'",
-            ) from error
-        raise BackboneError(
-            f"the tokenizer {source} cannot be loaded ({first_line(error)})",
-            remedy="connect to the Hugging Face hub once, or put its files (tokenizer.json and tokenizer_config.json) "
-            "into the folder of the model",
-        ) from error
+            what, remedy = "needs another package", "install it: pip install 'dualcoop[siglip]'"
+        raise BackboneError(f"the tokenizer {source} {what} ({first_line(error)})", remedy=remedy) from error
     return PromptTokenizer(tokenizer, length)
 
 
@@ -121,18 +113,13 @@ def image_tower(visual: nn.Module) -> ImageTower:
 
 
 def wrap_open_clip(
-    model: Any,
-    *,
-    name: str,
-    tokenizer: PromptTokenizer,
-    preprocess_cfg: Mapping[str, Any] | None = None,
+    model: Any, *, name: str, tokenizer: PromptTokenizer, preprocess_cfg: Mapping[str, Any] | None = None
 ) -> TwoTowerBackbone:
     """A frozen backbone around an open_clip model; the modules are shared, not copied.
 
     Args:
         model: `open_clip.CLIP` or `open_clip.CustomTextCLIP` with its weights.
-        name: canonical name.
-        tokenizer: from `build_tokenizer`.
+        name, tokenizer: of `TwoTowerBackbone`.
         preprocess_cfg: open_clip's "mean", "std" and "interpolation"; OpenAI's where they are absent.
 
     Raises:

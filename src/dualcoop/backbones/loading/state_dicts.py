@@ -124,12 +124,7 @@ def infer_model_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy tensors into an open_clip model, translating the layouts that open_clip knows.
-
-    Args:
-        model: `open_clip.CLIP` or `open_clip.CustomTextCLIP`.
-        state: tensors as from `read_state_dict`.
-        source: where they come from, for messages.
+    """Copy tensors of a source into an open_clip model, translating the layouts that open_clip knows.
 
     Raises:
         BackboneError: when names or shapes do not fit the architecture.

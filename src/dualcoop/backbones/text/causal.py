@@ -71,9 +71,7 @@ def encode_causal(
 def length_groups(ends: Sequence[int], token_bound: int) -> list[list[int]]:
     """Rows of prompts of similar length: of one length where there are 32 such prompts, else of neighbouring ones.
 
-    Args:
-        ends: (M,), index of the last token that matters.
-        token_bound: most tokens in a group, padding included; a group has one row at least.
+    Of (M,) indices of the last token that matters; no group has more tokens, padding included, save a single row.
     """
     groups: list[list[int]] = []
     current: list[int] = []
@@ -82,11 +80,9 @@ def length_groups(ends: Sequence[int], token_bound: int) -> list[list[int]]:
         longest = ends[current[0]] + 1 if current else 0
         full = current and (len(current) + 1) * longest > token_bound
         shorter = len(current) >= SMALLEST_GROUP and ends[row] + 1 < longest
-        if full or shorter:
-            groups.append(current)
-            current = []
+        if full or shorter or not groups:
+            groups.append(current := [])
         current.append(row)
-    groups.append(current)
     return groups
 
 

@@ -63,8 +63,7 @@ def _after_return(encode: Callable[[Tensor, Tensor], Tensor], prompts: Tensor, e
 def return_freed_memory() -> None:
     """Give the system what was freed and glibc keeps, which before version 2.38 it hardly uses for aligned memory.
 
-    Without this a process grows with the number of groups, although no more than one of them is alive. Does nothing
-    on systems without glibc.
+    Without this a process grows with the number of groups, although no more than one of them is alive.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

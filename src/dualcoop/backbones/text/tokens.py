@@ -44,8 +44,8 @@ class PromptTokenizer:
         longer = self._ids(texts, self.context_length + 1)
         cut = (longer[:, :-1] != ids).any(dim=1) | (longer[:, -1] != self._padding)
         if bool(cut.any()):
-            text = texts[int(cut.int().argmax())]
-            quote = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
+            quote = texts[int(cut.int().argmax())]
+            quote = quote if len(quote) <= LONGEST_QUOTE else quote[:LONGEST_QUOTE] + "..."
             raise BackboneError(
                 f"the text {quote!r} needs more than the {self.context_length} tokens that this backbone takes",
                 remedy="use a shorter class name, a shorter template or fewer context tokens",
@@ -54,7 +54,7 @@ class PromptTokenizer:
 
     def probe(self) -> list[int]:
         """Ids of a fixed text, which tell one tokenizer from another."""
-        return [int(token) for token in self._ids([PROBE_TEXT], self.context_length)[0]]
+        return self._ids([PROBE_TEXT], self.context_length)[0].tolist()
 
     def _ids(self, texts: list[str], length: int) -> Tensor:
         return torch.as_tensor(self._tokenizer(texts, context_length=length)).to(torch.long)

@@ -98,16 +98,7 @@ class TextTower(nn.Module):
         return torch.full((tokens.shape[0],), index, dtype=torch.long, device=tokens.device)
 
     def forward(self, embeddings: Tensor, end_positions: Tensor, shared_prefix: Tensor | None = None) -> Tensor:
-        """Text features that are not yet normalised.
-
-        Args:
-            embeddings: word and context embeddings without positions, (M, L, W).
-            end_positions: (M,), index of the pooled token in `embeddings`.
-            shared_prefix: (P, W), embeddings that stand before those of every text. A causal tower computes
-                them once for all.
-
-        Returns:
-            (M, D), differentiable with respect to `embeddings` and `shared_prefix`.
+        """Text features that are not yet normalised, (M, D); see `Backbone.encode_prompts`.
 
         Raises:
             BackboneError: when P + L is above the context length, or below it although every token matters.

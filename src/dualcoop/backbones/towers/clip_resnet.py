@@ -17,9 +17,6 @@ class ClipResNetTower(ImageTower):
     at every position, with no attention computed. The mean of the feature map is one more region, at index 0.
     At other sizes than the pretrained one the positional embedding is interpolated bicubically; its first row
     belongs to the mean and stays.
-
-    Args:
-        visual: open_clip's image tower.
     """
 
     kind = "clip_resnet"

@@ -28,9 +28,6 @@ class TimmVitTower(ImageTower):
     The global region is the model's own image feature. Position embeddings of other sizes are interpolated as
     timm does (bicubic, antialiased).
 
-    Args:
-        visual: open_clip's adapter around a `timm` `VisionTransformer`.
-
     Raises:
         BackboneError: for pooling layers of another kind.
     """

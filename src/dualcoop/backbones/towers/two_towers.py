@@ -211,11 +211,7 @@ class TwoTowerBackbone(Backbone):
             },
             "tokens": self.tokenizer.probe(),
             "pixels": {"mean": self.mean, "std": self.std, "interpolation": self.interpolation},
-            "scales": {
-                "spatial": self.spatial_scale,
-                "logit": self.logit_scale,
-                "bias": self.logit_bias,
-            },
+            "scales": {"spatial": self.spatial_scale, "logit": self.logit_scale, "bias": self.logit_bias},
         }
 
     def fingerprint(self) -> str:
@@ -249,14 +245,10 @@ class TwoTowerBackbone(Backbone):
 def contrastive_scales(logit_scale: Tensor, logit_bias: Tensor | None) -> tuple[float, float, float]:
     """Spatial scale, logit scale and logit bias that suit a pretrained joint space.
 
-    Models trained with a softmax over the batch (CLIP and its kin) end at a scale of about 100 and get the
-    published constants 20 and 100. Models trained with a sigmoid per pair (SigLIP) learn a scale and a bias
-    that turn a cosine into a probability: those are taken as they are, and the softmax over regions gets a
+    Models trained with a softmax over the batch (CLIP and its kin) have no bias, end at a scale of about 100 and get
+    the published constants 20 and 100. Models trained with a sigmoid per pair (SigLIP) learn the logarithm of a scale
+    and a bias that turn a cosine into a probability: those are taken as they are, and the softmax over regions gets a
     fifth of the scale, CLIP's proportion.
-
-    Args:
-        logit_scale: logarithm of the scale, one element.
-        logit_bias: one element, or None for models trained with a softmax.
     """
     if logit_bias is None:
         return CLIP_SPATIAL_SCALE, CLIP_LOGIT_SCALE, 0.0

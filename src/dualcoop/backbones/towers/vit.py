@@ -29,9 +29,6 @@ class VitTower(ImageTower):
     averages). Position embeddings of other sizes are interpolated as open_clip does when it loads a
     checkpoint for another size: bicubic, antialiased, the class token's row kept.
 
-    Args:
-        visual: open_clip's image tower.
-
     Raises:
         BackboneError: for attentional poolers (CoCa) and for custom attention blocks.
     """
