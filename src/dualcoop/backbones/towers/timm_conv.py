@@ -39,7 +39,7 @@ class TimmConvTower(ImageTower):
     def local(self, features: Tensor) -> Tensor:
         """The head at every position."""
         single = features.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]
-        return self.overall(single).unflatten(0, (len(features), -1))
+        return self.overall(single).unflatten(0, (-1, features.shape[2] * features.shape[3]))
 
     def overall(self, features: Tensor) -> Tensor:
         """The head, which averages its input."""
