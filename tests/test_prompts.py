@@ -13,13 +13,13 @@ from dualcoop.class_names import normalise_name
 from dualcoop.errors import ConfigError
 from dualcoop.prompts import (
     PromptConfig,
+    PromptLayout,
     PromptLearner,
     TemplateConfig,
     TemplatePrompts,
     build_prompts,
     prompts_from_dict,
 )
-from dualcoop.prompts.layout import PromptLayout
 from tiny import TinyBackbone
 from tolerances import assert_agree
 

@@ -75,12 +75,9 @@ def logits_of_prompts(
     aggregation: str = "softmax",
     aggregate: Callable[..., Tensor] = aggregated_in_pieces,
 ) -> DualLogits:
-    """`dual_logits` of prompts by name, the leading one first; only "positive" and "negative" give logits.
+    """`dual_logits` of prompts by name, (M, D) each, the leading one first; only "positive" and "negative" give logits.
 
-    Args:
-        region_features, spatial_scale, logit_scale, logit_bias, aggregation: see `dual_logits`.
-        texts: of each prompt (M, D), L2-normalised.
-        aggregate: `aggregation.aggregated_similarities` where operations are recorded for any number of images.
+    Where operations are recorded for any number of images, `aggregate` is `aggregation.aggregated_similarities`.
 
     Raises:
         ValueError: when no prompt gives a logit, or for an unknown aggregation.

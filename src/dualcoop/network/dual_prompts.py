@@ -23,15 +23,16 @@ from dualcoop.network.region_classifier import POOLED, REGIONS, RegionClassifier
 from dualcoop.network.settings import entry, number
 from dualcoop.options import Aggregation
 from dualcoop.prompts import (
+    KeptText,
     PromptConfig,
     PromptLearner,
     TemplateConfig,
     TemplatePrompts,
     TextFeatures,
     build_prompts,
+    merged_text_features,
     prompts_from_dict,
 )
-from dualcoop.prompts.kept import KeptText, merged_text_features
 
 if TYPE_CHECKING:
     from typing_extensions import Self

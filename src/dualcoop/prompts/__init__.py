@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from dualcoop.prompts.building import build_prompts as build_prompts
     from dualcoop.prompts.building import prompts_from_dict as prompts_from_dict
     from dualcoop.prompts.config import PromptConfig as PromptConfig
+    from dualcoop.prompts.kept import KeptText as KeptText
+    from dualcoop.prompts.kept import merged_text_features as merged_text_features
+    from dualcoop.prompts.layout import PromptLayout as PromptLayout
     from dualcoop.prompts.learner import PromptLearner as PromptLearner
     from dualcoop.prompts.templates import TemplateConfig as TemplateConfig
     from dualcoop.prompts.templates import TemplatePrompts as TemplatePrompts
@@ -15,12 +18,15 @@ if TYPE_CHECKING:
 
 # Imported when first asked for, so that the command line can show the options of prompts without torch.
 _HOMES = {
+    "KeptText": "dualcoop.prompts.kept",
     "PromptConfig": "dualcoop.prompts.config",
+    "PromptLayout": "dualcoop.prompts.layout",
     "PromptLearner": "dualcoop.prompts.learner",
     "TemplateConfig": "dualcoop.prompts.templates",
     "TemplatePrompts": "dualcoop.prompts.templates",
     "TextFeatures": "dualcoop.prompts.text_features",
     "build_prompts": "dualcoop.prompts.building",
+    "merged_text_features": "dualcoop.prompts.kept",
     "prompts_from_dict": "dualcoop.prompts.building",
 }
 

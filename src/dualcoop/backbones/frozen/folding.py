@@ -29,11 +29,7 @@ Tower = TypeVar("Tower", bound=nn.Module)
 
 
 class FusedBottleneck(nn.Module):
-    """open_clip's `Bottleneck` of CLIP's ResNets, with activations and the residual sum in its convolutions.
-
-    Args:
-        block: with BatchNorm folded.
-    """
+    """open_clip's `Bottleneck` of CLIP's ResNets, BatchNorm folded, with activations and sum in its convolutions."""
 
     def __init__(self, block: Bottleneck) -> None:
         super().__init__()

@@ -52,12 +52,7 @@ def create_backbone(
 
 
 def place_backbone(name: str, backbone: Backbone | None, device: str | torch.device = "auto") -> Backbone:
-    """A backbone given or loaded by name, on a device; a given one stays where it is under "auto".
-
-    Raises:
-        BackboneError: when it cannot be loaded.
-        ConfigError: for a device that cannot be used.
-    """
+    """A backbone given or loaded by name, on a device (see `resolve_device`); a given one stays put under "auto"."""
     if backbone is not None:
         return backbone if device == "auto" else backbone.to(resolve_device(device))
     return create_backbone(name, device=resolve_device(device))

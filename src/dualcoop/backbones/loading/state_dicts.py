@@ -161,7 +161,6 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _resnet_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    width = state["visual.layer1.0.conv1.weight"].shape[0]
     positions = state["visual.attnpool.positional_embedding"].shape[0]
     side = round((positions - 1) ** 0.5)
     if side**2 + 1 != positions:
@@ -170,7 +169,7 @@ def _resnet_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
         )
     return {
         "layers": [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)],
-        "width": width,
+        "width": state["visual.layer1.0.conv1.weight"].shape[0],
         "image_size": side * 32,
         "patch_size": None,
         "head_width": HEAD_WIDTH,

@@ -16,9 +16,6 @@ class TimmConvTower(ImageTower):
     There is no attention to take out: a region is what the head gives for one position of the last feature
     map as if it were the whole map, and the global region is what it gives for the mean, the model's own
     image feature.
-
-    Args:
-        visual: open_clip's adapter around a timm network whose feature map is (B, C, rows, columns).
     """
 
     kind = "timm_conv"

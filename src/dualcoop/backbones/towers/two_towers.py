@@ -174,12 +174,10 @@ class TwoTowerBackbone(Backbone):
 
         A frozen tower computes with its layers merged (see `folding`), under `torch.autocast` in its precision.
         """
-        self._check(images)
         return self._encode(images, lambda tower, some: tower.regions(some, global_region=global_region))
 
     def encode_pooled(self, images: Tensor) -> Tensor:
         """Image features by the model's own pooling: (B, 3, S, S) to (B, D), float32, L2-normalised."""
-        self._check(images)
         return self._encode(images, lambda tower, some: tower.pooled(some))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -229,17 +227,15 @@ class TwoTowerBackbone(Backbone):
 
     def _encode(self, images: Tensor, encode: Callable[[ImageTower, Tensor], Tensor]) -> Tensor:
         """L2-normalised float32 features; a frozen tower sees a few images at a time, any other the whole batch."""
-        tower = self._frozen_image.of(self.image, images.device.type)
-        features = encode(tower, images) if tower is self.image else in_passes(partial(encode, tower), images)
-        return functional.normalize(features.float(), dim=-1)
-
-    def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
             raise BackboneError(
                 f"images are {tuple(images.shape)}, expected (B, 3, S, S)",
                 remedy=Only("python", "use the backbone's preprocess()"),
             )
         self.grid_size(images.shape[-1])
+        tower = self._frozen_image.of(self.image, images.device.type)
+        features = encode(tower, images) if tower is self.image else in_passes(partial(encode, tower), images)
+        return functional.normalize(features.float(), dim=-1)
 
 
 def contrastive_scales(logit_scale: Tensor, logit_bias: Tensor | None) -> tuple[float, float, float]:
