@@ -7,7 +7,7 @@ from test_architecture import IMPORTS
 PACKAGE = "dualcoop.backbones"
 OPEN_TO_ALL = {PACKAGE, f"{PACKAGE}.base", f"{PACKAGE}.loading.names", f"{PACKAGE}.loading.registry"}
 # Lowest first; what stands at the top of the package by its name.
-ORDER = ("preprocessing", "base", "frozen", "text", "towers", "loading.uninitialised", "lite", "loading")
+ORDER = ("preprocessing", "base", "frozen", "text", "towers", "loading", "lite")
 
 
 def place(module: str) -> int:

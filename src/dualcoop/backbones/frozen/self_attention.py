@@ -41,11 +41,7 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, None]:
         """Result, and None for the weights, as `nn.MultiheadAttention` gives them: (B, L, W) to (B, L, W).
 
-        Args:
-            query: (B, L, W).
-            key, value: the same tensor.
-            need_weights: has to be False.
-            attn_mask: (L, L), added to the scores.
+        The first three are the same tensor; `attn_mask` (L, L) is added to the scores.
         """
         assert query is key is value
         assert not need_weights

@@ -72,10 +72,6 @@ def is_openai(state: Mapping[str, Tensor]) -> bool:
 def infer_model_config(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     """The open_clip model config that fits the tensors of a CLIP ResNet or vision transformer.
 
-    Args:
-        state: tensors as from `read_state_dict`.
-        path: for messages.
-
     Raises:
         BackboneError: when the tensors are of another kind, or leave the activation open: plain vision
             transformers exist with QuickGELU (OpenAI) and with GELU, and no tensor tells them apart. All
