@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from dualcoop.lazy import lazy_attributes
-from dualcoop.version import __version__
+from dualcoop.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from dualcoop.backbones import create_backbone as create_backbone
@@ -16,21 +16,16 @@ if TYPE_CHECKING:
     from dualcoop.training.trainer import Trainer as Trainer
 
 # Imported when first asked for, so that what needs no torch starts without it.
-_HOMES = {
-    "DualCoOp": "dualcoop.methods.dualcoop",
-    "Prediction": "dualcoop.inference.prediction",
-    "PromptConfig": "dualcoop.prompts",
-    "TemplateConfig": "dualcoop.prompts",
-    "Trainer": "dualcoop.training.trainer",
-    "TrainingArguments": "dualcoop.training.arguments",
-    "create_backbone": "dualcoop.backbones",
-    "load_dataset": "dualcoop.data.loading",
-}
-
-__all__ = ["__version__", *_HOMES]
-
-__getattr__ = lazy_attributes(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__, __getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "dualcoop.backbones": ("create_backbone",),
+        "dualcoop.data.loading": ("load_dataset",),
+        "dualcoop.inference.prediction": ("Prediction",),
+        "dualcoop.methods.dualcoop": ("DualCoOp",),
+        "dualcoop.prompts": ("PromptConfig", "TemplateConfig"),
+        "dualcoop.training.arguments": ("TrainingArguments",),
+        "dualcoop.training.trainer": ("Trainer",),
+        "dualcoop.version": ("__version__",),
+    },
+)

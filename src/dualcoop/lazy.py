@@ -6,19 +6,22 @@ from importlib import import_module
 from typing import Any
 
 
-def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's `__getattr__` that imports a name from its home once.
+def lazy_attributes(
+    package: str, homes: Mapping[str, tuple[str, ...]]
+) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
+    """A package's `__all__`, and its `__getattr__` and `__dir__`, which import a name from its home once.
 
     Args:
         package: dotted name of the package.
-        homes: module of each name.
+        homes: names by the module that they come from.
     """
+    home = {name: module for module, names in homes.items() for name in names}
 
     def get(name: str) -> Any:
-        if name not in homes:
+        if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(homes[name]), name)
+        value = getattr(import_module(home[name]), name)
         setattr(sys.modules[package], name, value)
         return value
 
-    return get
+    return sorted(home), get, lambda: sorted(home)

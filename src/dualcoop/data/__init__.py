@@ -27,33 +27,23 @@ if TYPE_CHECKING:
     from dualcoop.data.splits import zero_shot_training_images as zero_shot_training_images
 
 # Imported when first asked for, so that options can be listed without NumPy.
-_HOMES = {
-    "ClassSplit": "dualcoop.data.splits",
-    "DataWarning": "dualcoop.data.problems",
-    "DatasetSplits": "dualcoop.data.labels",
-    "FoundImages": "dualcoop.data.discovery",
-    "ImageError": "dualcoop.data.images",
-    "LabelMask": "dualcoop.data.masks",
-    "LabelledImages": "dualcoop.data.labels",
-    "MAX_PIXELS": "dualcoop.data.images",
-    "Problem": "dualcoop.data.problems",
-    "Progress": "dualcoop.counting",
-    "find_images": "dualcoop.data.discovery",
-    "generalized_test_images": "dualcoop.data.splits",
-    "hold_out_images": "dualcoop.data.splits",
-    "load_dataset": "dualcoop.data.loading",
-    "open_image": "dualcoop.data.images",
-    "partial_label_mask": "dualcoop.data.masks",
-    "seen_unseen_split": "dualcoop.data.splits",
-    "to_rgb": "dualcoop.data.images",
-    "zero_shot_test_images": "dualcoop.data.splits",
-    "zero_shot_training_images": "dualcoop.data.splits",
-}
-
-__all__ = [*_HOMES]
-
-__getattr__ = lazy_attributes(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__, __getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "dualcoop.counting": ("Progress",),
+        "dualcoop.data.discovery": ("FoundImages", "find_images"),
+        "dualcoop.data.images": ("ImageError", "MAX_PIXELS", "open_image", "to_rgb"),
+        "dualcoop.data.labels": ("DatasetSplits", "LabelledImages"),
+        "dualcoop.data.loading": ("load_dataset",),
+        "dualcoop.data.masks": ("LabelMask", "partial_label_mask"),
+        "dualcoop.data.problems": ("DataWarning", "Problem"),
+        "dualcoop.data.splits": (
+            "ClassSplit",
+            "generalized_test_images",
+            "hold_out_images",
+            "seen_unseen_split",
+            "zero_shot_test_images",
+            "zero_shot_training_images",
+        ),
+    },
+)

@@ -10,12 +10,10 @@ if TYPE_CHECKING:
     from dualcoop.export.tagger import OnnxTagger as OnnxTagger
 
 # Imported when first asked for: whoever runs a file has no torch to write one.
-_HOMES = {
-    "ExportedTagger": "dualcoop.export.onnx_file",
-    "OnnxTagger": "dualcoop.export.tagger",
-    "export_onnx": "dualcoop.export.onnx_file",
-}
-
-__all__ = ["ExportedTagger", "OnnxTagger", "export_onnx"]
-
-__getattr__ = lazy_attributes(__name__, _HOMES)
+__all__, __getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "dualcoop.export.onnx_file": ("ExportedTagger", "export_onnx"),
+        "dualcoop.export.tagger": ("OnnxTagger",),
+    },
+)

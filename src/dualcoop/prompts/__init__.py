@@ -17,23 +17,15 @@ if TYPE_CHECKING:
     from dualcoop.prompts.text_features import TextFeatures as TextFeatures
 
 # Imported when first asked for, so that the command line can show the options of prompts without torch.
-_HOMES = {
-    "KeptText": "dualcoop.prompts.kept",
-    "PromptConfig": "dualcoop.prompts.config",
-    "PromptLayout": "dualcoop.prompts.layout",
-    "PromptLearner": "dualcoop.prompts.learner",
-    "TemplateConfig": "dualcoop.prompts.templates",
-    "TemplatePrompts": "dualcoop.prompts.templates",
-    "TextFeatures": "dualcoop.prompts.text_features",
-    "build_prompts": "dualcoop.prompts.building",
-    "merged_text_features": "dualcoop.prompts.kept",
-    "prompts_from_dict": "dualcoop.prompts.building",
-}
-
-__all__ = [*_HOMES]
-
-__getattr__ = lazy_attributes(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__, __getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "dualcoop.prompts.building": ("build_prompts", "prompts_from_dict"),
+        "dualcoop.prompts.config": ("PromptConfig",),
+        "dualcoop.prompts.kept": ("KeptText", "merged_text_features"),
+        "dualcoop.prompts.layout": ("PromptLayout",),
+        "dualcoop.prompts.learner": ("PromptLearner",),
+        "dualcoop.prompts.templates": ("TemplateConfig", "TemplatePrompts"),
+        "dualcoop.prompts.text_features": ("TextFeatures",),
+    },
+)

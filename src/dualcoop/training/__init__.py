@@ -12,18 +12,13 @@ if TYPE_CHECKING:
     from dualcoop.training.trainer import Trainer as Trainer
 
 # Imported when first asked for, so that the command line can show the arguments' defaults without torch.
-_HOMES = {
-    "Callback": "dualcoop.training.callbacks",
-    "Trainer": "dualcoop.training.trainer",
-    "TrainingArguments": "dualcoop.training.arguments",
-    "TrainingResult": "dualcoop.training.result",
-    "fit_prompts": "dualcoop.training.fitting",
-}
-
-__all__ = [*_HOMES]
-
-__getattr__ = lazy_attributes(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__, __getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "dualcoop.training.arguments": ("TrainingArguments",),
+        "dualcoop.training.callbacks": ("Callback",),
+        "dualcoop.training.fitting": ("fit_prompts",),
+        "dualcoop.training.result": ("TrainingResult",),
+        "dualcoop.training.trainer": ("Trainer",),
+    },
+)
