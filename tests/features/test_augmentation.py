@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from dualcoop.features.augmentation import CROP_AREA, CROP_PROPORTIONS, Crop, Cutout, RandomNumbers, augmented
+from dualcoop.features.augmentation import CROP_AREA, CROP_PROPORTIONS, RandomNumbers, augmented, crop, cutout
 from tiny import tiny_image
 
 SIDE = 40
@@ -20,7 +20,7 @@ def filled_pixels(seed: int, share: float = 0.5, size: tuple[int, int] = (SIDE, 
     """Where Cutout changed an image of a colour that it cannot draw, (height, width)."""
     torch.manual_seed(seed)
     grey = np.full((*size[::-1], 3), 77, dtype=np.uint8)
-    return (np.asarray(Cutout(share)(Image.fromarray(grey))) != grey).any(axis=2)
+    return (np.asarray(cutout(Image.fromarray(grey), share)) != grey).any(axis=2)
 
 
 def test_cutout_fills_one_box_of_at_most_half_the_side():
@@ -46,7 +46,7 @@ def test_cutout_draws_one_colour_and_leaves_the_rest_and_the_argument_alone():
     torch.manual_seed(3)
     image = tiny_image(size=(SIDE, SIDE))
     before = np.asarray(image).copy()
-    after = np.asarray(Cutout()(image))
+    after = np.asarray(cutout(image))
     assert (np.asarray(image) == before).all()
     changed = (after != before).any(axis=2)
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
@@ -74,7 +74,7 @@ def sides(crop: Image.Image) -> list[tuple[float, float]]:
 def test_a_crop_is_a_box_inside_the_image_within_the_limits_of_area_and_proportions(size):
     torch.manual_seed(0)
     image, slack = slanted(size), 0.01
-    boxes = [sides(Crop(SIDE)(image)) for _ in range(60)]
+    boxes = [sides(crop(image, SIDE)) for _ in range(60)]
     assert all(-slack < start < end < 1 + slack for box in boxes for start, end in box)
     widths, heights = (np.array([end - start for start, end in each]) for each in zip(*boxes, strict=True))
     areas, proportions = widths * heights, widths / heights
@@ -88,7 +88,7 @@ def test_a_crop_is_a_box_inside_the_image_within_the_limits_of_area_and_proporti
 def test_crops_lie_at_every_border():
     torch.manual_seed(0)
     image = slanted((480, 360))
-    boxes = np.array([sides(Crop(SIDE)(image)) for _ in range(100)])
+    boxes = np.array([sides(crop(image, SIDE)) for _ in range(100)])
     assert (boxes[:, :, 0].min(axis=0) < 0.02).all()
     assert (boxes[:, :, 1].max(axis=0) > 0.98).all()
 
@@ -96,13 +96,13 @@ def test_crops_lie_at_every_border():
 def test_nothing_is_put_around_a_crop():
     torch.manual_seed(0)
     image = slanted((48, 36))
-    assert all((np.asarray(Crop(SIDE)(image))[:, :, 2] == 255).all() for _ in range(20))
+    assert all((np.asarray(crop(image, SIDE))[:, :, 2] == 255).all() for _ in range(20))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1), (3, 2), (2000, 10)])
 def test_a_crop_of_any_image_has_the_size_of_the_input(size):
     torch.manual_seed(0)
-    assert all(Crop(SIDE)(tiny_image(size=size)).size == (SIDE, SIDE) for _ in range(10))
+    assert all(crop(tiny_image(size=size), SIDE).size == (SIDE, SIDE) for _ in range(10))
 
 
 def test_a_crop_is_resampled_once_from_the_images_own_pixels():
@@ -111,7 +111,7 @@ def test_a_crop_is_resampled_once_from_the_images_own_pixels():
     stripes[:, ::2] = 255
     image = Image.fromarray(stripes)
     torch.manual_seed(0)
-    contrasts = [np.asarray(Crop(SIDE)(image)).astype(float).std() for _ in range(20)]
+    contrasts = [np.asarray(crop(image, SIDE)).astype(float).std() for _ in range(20)]
     squashed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     assert max(contrasts) > 2 * np.asarray(squashed).astype(float).std()
 
@@ -169,7 +169,7 @@ def test_the_published_chain_cuts_out_of_the_squashed_image_and_then_augments(mo
     image = tiny_image(size=(48, 36))
     squashed = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     torch.manual_seed(6)
-    expected = as_tensor(ImageOps.invert(Cutout()(squashed)))
+    expected = as_tensor(ImageOps.invert(cutout(squashed)))
     torch.manual_seed(6)
     assert torch.equal(augmented(as_tensor, "published", SIDE)(image), expected)
     assert not torch.equal(expected, as_tensor(ImageOps.invert(squashed)))

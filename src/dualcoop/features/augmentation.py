@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,53 +18,32 @@ CROP_AREA = (0.5, 1.0)
 CROP_PROPORTIONS = (3 / 4, 4 / 3)
 
 
-class Cutout:
-    """Fill a square at a random place with a random colour; it may stick out of the image.
+def cutout(image: Image.Image, share: float = 0.5) -> Image.Image:
+    """A copy of an RGB image with a square at a random place, which may stick out, in a random colour.
 
-    Args:
-        share: side of the square over the shorter side of the image.
+    Its side is `share` of the shorter side of the image.
     """
-
-    def __init__(self, share: float = 0.5) -> None:
-        self.share = share
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """A copy of the RGB image with the square filled."""
-        width, height = image.size
-        half = max(1, int(self.share * min(width, height)) // 2)
-        x, y = int(torch.randint(width, ())), int(torch.randint(height, ()))
-        red, green, blue = torch.randint(256, (3,)).tolist()
-        copy = image.copy()
-        box = (max(0, x - half), max(0, y - half), min(width, x + half), min(height, y + half))
-        copy.paste((red, green, blue), box)
-        return copy
+    width, height = image.size
+    half = max(1, int(share * min(width, height)) // 2)
+    x, y = int(torch.randint(width, ())), int(torch.randint(height, ()))
+    red, green, blue = torch.randint(256, (3,)).tolist()
+    copy = image.copy()
+    box = (max(0, x - half), max(0, y - half), min(width, x + half), min(height, y + half))
+    copy.paste((red, green, blue), box)
+    return copy
 
 
-class Crop:
-    """Squash a random box of an image to a square, as the whole image would be.
+def crop(image: Image.Image, image_size: int) -> Image.Image:
+    """A random box of an RGB image, squashed to a square of S pixels as the whole image would be.
 
     The box covers CROP_AREA of the image, and its width over its height is the image's times
     CROP_PROPORTIONS, so that its content is stretched by no more than that beside the squashed image's.
     From the image itself, not the squashed one, whose pixels would be spread over more than they hold.
-
-    Args:
-        image_size: S, pixels.
     """
-
-    def __init__(self, image_size: int) -> None:
-        self.image_size = image_size
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """(S, S) of an RGB image."""
-        narrowest, widest = (image.width / image.height * share for share in CROP_PROPORTIONS)
-        crop = v2.RandomResizedCrop(
-            (self.image_size, self.image_size),
-            scale=CROP_AREA,
-            ratio=(narrowest, widest),
-            interpolation=v2.InterpolationMode.BICUBIC,
-            antialias=True,
-        )
-        return crop(image)
+    narrowest, widest = (image.width / image.height * share for share in CROP_PROPORTIONS)
+    bicubic = v2.InterpolationMode.BICUBIC
+    square = (image_size, image_size)
+    return v2.RandomResizedCrop(square, CROP_AREA, (narrowest, widest), bicubic, antialias=True)(image)
 
 
 def augmented(preprocess: Transform, augmentation: str, image_size: int, *, alone: bool = False) -> Transform:
@@ -71,7 +51,7 @@ def augmented(preprocess: Transform, augmentation: str, image_size: int, *, alon
 
     Args:
         preprocess: the backbone's own, image to (3, S, S).
-        augmentation: "none", "flip", "crop" (see `Crop`; then mirrored with probability 1/2), or "published" (Cutout
+        augmentation: "none", "flip", "crop" (see `crop`; then mirrored with probability 1/2), or "published" (Cutout
             of half the side, then RandAugment).
         image_size: S, pixels; the published augmentation sees the squashed image.
         alone: no plain view stands beside this one, so "flip" mirrors every second image at random, where
@@ -84,14 +64,12 @@ def augmented(preprocess: Transform, augmentation: str, image_size: int, *, alon
     if augmentation == "flip":
         mirror = v2.RandomHorizontalFlip() if alone else functional.horizontal_flip
         return lambda image: preprocess(mirror(image))
-    steps: list[Callable[[Image.Image], Image.Image]]
     if augmentation == "crop":
-        steps = [Crop(image_size), v2.RandomHorizontalFlip()]
+        steps = [partial(crop, image_size=image_size), v2.RandomHorizontalFlip()]
     else:
         squash = v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC)
-        steps = [squash, Cutout(), v2.RandAugment()]
-    chain = v2.Compose(steps)
-    return lambda image: preprocess(chain(image))
+        steps = [squash, cutout, v2.RandAugment()]
+    return v2.Compose([*steps, preprocess])
 
 
 class RandomNumbers:
