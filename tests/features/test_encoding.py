@@ -113,8 +113,8 @@ def test_large_features_lie_in_a_file_with_the_same_values_that_leaves_nothing_b
     monkeypatch.setattr(store, "MEMORY_BYTES", 100)
     in_file = encode_images_once(model, data, folder=tmp_path / "new")
     # An image that is missing must not draw the file into memory.
-    assert isinstance(in_file._blocks[0], np.memmap)
-    assert not isinstance(in_memory._blocks[0], np.memmap)
+    assert isinstance(in_file.blocks[0], np.memmap)
+    assert not isinstance(in_memory.blocks[0], np.memmap)
     rows = np.arange(13)
     assert torch.equal(in_file.batch(rows), in_memory.batch(rows))
     assert (in_file.global_regions() == in_memory.global_regions()).all()

@@ -84,7 +84,7 @@ def test_features_are_the_same_bit_for_bit_without_with_and_from_the_cache(train
 
 def test_features_from_the_cache_lie_in_memory_maps(train_data, cache):
     features = encode_images_once(make_model(), train_data, cache=cache)
-    assert all(isinstance(block.regions, np.memmap) for block in features._blocks)
+    assert all(isinstance(block.regions, np.memmap) for block in features.blocks)
 
 
 @pytest.mark.parametrize("pooling", ["softmax", "attention"])
@@ -226,7 +226,7 @@ def test_damaged_features_are_encoded_again(train_data, cache, encoded):
 def test_int8_features_are_near_and_the_same_with_and_without_a_cache(train_data, cache):
     full = encode_images_once(make_model(), train_data)
     without = encode_images_once(make_model(), train_data, stored="int8")
-    assert isinstance(without._blocks[0], QuantisedRegions)
+    assert isinstance(without.blocks[0], QuantisedRegions)
     assert not torch.equal(all_views(without), all_views(full))
     similarity = torch.nn.functional.cosine_similarity(all_views(without), all_views(full), dim=-1)
     assert similarity.min() > 0.9995
@@ -373,5 +373,5 @@ def test_large_int8_features_lie_in_a_file_without_a_cache(train_data, tmp_path,
     plain = encode_images_once(make_model(), train_data, stored="int8")
     monkeypatch.setattr(store, "MEMORY_BYTES", 100)
     in_file = encode_images_once(make_model(), train_data, stored="int8", folder=tmp_path / "new")
-    assert isinstance(in_file._blocks[0].values, np.memmap)
+    assert isinstance(in_file.blocks[0].values, np.memmap)
     assert_same(in_file, plain)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from dualcoop.cache import FeatureCache
 from dualcoop.counting import Progress
 from dualcoop.data.labels import LabelledImages
 from dualcoop.data.problems import Problem
-from dualcoop.errors import Message
 from dualcoop.features.augmentation import Transform
 from dualcoop.features.regions import RegionFeatures, kept_and_left_out
 from dualcoop.features.store import FeatureCollector
@@ -27,18 +26,8 @@ READ_AT_ONCE = 32
 LEFT_OUT = "The image was left out"
 
 
-class ReadImages(NamedTuple):
-    """A batch of images that were opened.
-
-    Attributes:
-        pixels: of those that could be read, transformed, as the transform stacks them; None when there are none.
-        rows: their indices.
-        unread: what is wrong with the others, by their indices.
-    """
-
-    pixels: Tensor | None
-    rows: list[int]
-    unread: dict[int, Problem]
+Read: TypeAlias = tuple[Tensor | None, list[int], dict[int, Problem]]
+"""Of a batch of images: pixels of those that could be read, None without any; their indices; the others' problems."""
 
 
 def encode_images_once(
@@ -85,48 +74,37 @@ def encode_images_once(
     image_views = Views(model.backbone.preprocess(model.image_size), augmentation, model.image_size, seed)
     names = [image_views.name(view) for view in range(views)]
     total = len(data) * views
-    if progress is not None and cache is not None:
+    tell: Progress = progress or (lambda done, total: None)
+    if cache is not None:
         # Reading all files to know their content takes a moment.
-        progress(0, total)
+        tell(0, total)
     collector = FeatureCollector(
         model, data.paths, names, precision=precision, stored=stored, cache=cache, folder=folder
     )
     done = total - int(collector.missing.sum())
-    if progress is not None and done:
-        progress(done, total)
+    if done:
+        tell(done, total)
     problems: dict[int, Problem] = {}
 
-    def encoded(batch: ReadImages) -> Tensor | None:
-        return None if batch.pixels is None else encode(model, batch.pixels.flatten(0, 1), precision)
+    def encoded(batch: Read) -> Tensor | None:
+        return None if batch[0] is None else encode(model, batch[0].flatten(0, 1), precision)
 
     try:
         for numbers, images in _alike(collector.missing):
             at_once = max(1, (batch_size or READ_AT_ONCE) // len(numbers))
             # Random views draw from torch's global generator, which threads would share.
-            batches = _read(
-                data.subset(images),
-                model.image_size,
-                partial(image_views.pixels, views=numbers),
-                at_once,
-                strict,
-                in_order=augmentation != "none" and any(numbers),
-                workers=workers,
-            )
+            in_order = augmentation != "none" and any(numbers)
+            transform = partial(image_views.pixels, views=numbers)
+            reading = {"batch_size": at_once, "in_order": in_order, "workers": workers}
+            batches = _read(data.subset(images), model.image_size, transform, strict, **reading)
             # A single batch is quicker with all threads on it.
-            several = len(images) > at_once
-            results = (
-                side_by_side(batches, encoded, model.device, model.backbone)
-                if several
-                else one_by_one(batches, encoded)
-            )
-            for batch, features in results:
-                problems |= {int(images[row]): problem for row, problem in batch.unread.items()}
+            run = partial(side_by_side, device=model.device, owner=model.backbone)
+            for (_, rows, unread), features in (run if len(images) > at_once else one_by_one)(batches, encoded):
+                problems |= {int(images[row]): problem for row, problem in unread.items()}
                 if features is not None:
-                    rows = images[batch.rows]
-                    collector.add(rows, numbers, features.unflatten(0, (len(rows), len(numbers))))
-                done += (len(batch.rows) + len(batch.unread)) * len(numbers)
-                if progress is not None:
-                    progress(done, total)
+                    collector.add(images[rows], numbers, features.unflatten(0, (len(rows), len(numbers))))
+                done += (len(rows) + len(unread)) * len(numbers)
+                tell(done, total)
     finally:
         collector.flush()
     return collector.collected(problems)
@@ -153,8 +131,8 @@ def readable_images(
         DataError: with `strict`.
     """
     problems: dict[int, Problem] = {}
-    for batch in _read(data, image_size, lambda image: torch.empty(3, 0, 0), READ_AT_ONCE, strict):
-        problems |= batch.unread
+    for _, _, unread in _read(data, image_size, lambda image: torch.empty(3, 0, 0), strict, batch_size=READ_AT_ONCE):
+        problems |= unread
     return kept_and_left_out(len(data), problems)
 
 
@@ -165,34 +143,17 @@ def encode(model: RegionClassifier, pixels: Tensor, precision: str, *, learns: b
         return model.encode_pixels(pixels.to(model.device)).float()
 
 
-def _read(
-    data: LabelledImages,
-    image_size: int,
-    transform: Transform,
-    at_once: int,
-    strict: bool,
-    *,
-    in_order: bool = False,
-    workers: int | None = None,
-) -> Iterator[ReadImages]:
-    """Images batch by batch."""
+def _read(data: LabelledImages, image_size: int, transform: Transform, strict: bool, **reading: Any) -> Iterator[Read]:
+    """Images batch by batch; `reading` are arguments of `image_batches`."""
     start = 0
-    for batch in image_batches(
-        data.paths,
-        transform,
-        batch_size=at_once,
-        on_error="raise" if strict else "skip",
-        draft_size=DRAFT_OVERSAMPLING * image_size,
-        in_order=in_order,
-        workers=workers,
-    ):
-        errors = dict(enumerate(batch.errors, start))
-        rows = [index for index, error in errors.items() if error is None]
-        unread = {index: _problem(data.paths[index], error) for index, error in errors.items() if error is not None}
-        start += len(errors)
-        yield ReadImages(batch.pixels, rows, unread)
-
-
-def _problem(path: Path, error: Message) -> Problem:
-    remedy = LEFT_OUT if error.remedy is None else (error.remedy, ". ", LEFT_OUT)
-    return Problem("", None, str(path), error.what, remedy)
+    draft, on_error = DRAFT_OVERSAMPLING * image_size, "raise" if strict else "skip"
+    for batch in image_batches(data.paths, transform, on_error=on_error, draft_size=draft, **reading):
+        rows, unread = [], {}
+        for index, error in enumerate(batch.errors, start):
+            if error is None:
+                rows.append(index)
+            else:
+                remedy = LEFT_OUT if error.remedy is None else (error.remedy, ". ", LEFT_OUT)
+                unread[index] = Problem("", None, str(data.paths[index]), error.what, remedy)
+        start += len(batch.errors)
+        yield batch.pixels, rows, unread

@@ -1,6 +1,7 @@
 """Region features of images at hand."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,39 +15,26 @@ Block: TypeAlias = Regions | Shard
 """Regions (n, R, D) to be read by index. A shard that is held so is safe from eviction."""
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class RegionFeatures:
     """Region features of the n readable ones of N images in V views, in half precision or int8.
 
     They may lie in several blocks, on disk or in memory; nothing of them is read before it is asked for.
 
     Attributes:
+        blocks: each (m, R, D).
+        block, row: (n, V), where the features of each image and view lie.
+        region_shape: R and D.
         kept: (n,), indices of the images that could be read; the rows of the features.
         problems: one entry for each image that could not, in their order.
     """
 
-    def __init__(
-        self,
-        blocks: Sequence[Block],
-        block: np.ndarray,
-        row: np.ndarray,
-        region_shape: tuple[int, int],
-        kept: np.ndarray,
-        problems: tuple[Problem, ...],
-    ) -> None:
-        """Take over features.
-
-        Args:
-            blocks: each (m, R, D).
-            block, row: (n, V), where the features of each image and view lie.
-            region_shape: R and D.
-            kept, problems: see the class.
-        """
-        self._blocks = blocks
-        self._block = block
-        self._row = row
-        self.region_shape = region_shape
-        self.kept = kept
-        self.problems = problems
+    blocks: Sequence[Block]
+    block: np.ndarray
+    row: np.ndarray
+    region_shape: tuple[int, int]
+    kept: np.ndarray
+    problems: tuple[Problem, ...]
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -59,26 +47,21 @@ class RegionFeatures:
     @property
     def views(self) -> int:
         """V."""
-        return self._block.shape[1]
+        return self.block.shape[1]
 
     def batch(self, rows: np.ndarray, views: np.ndarray | int = 0) -> Tensor:
         """Features of some images, one view of each: (b, R, D), float32, on the CPU."""
         return torch.from_numpy(self._read(rows, views, self.region_shape, lambda row: row)).float()
 
     def subset(self, indices: np.ndarray) -> "RegionFeatures":
-        """The features that belong to `data.subset(indices)` where these belong to `data`.
-
-        Args:
-            indices: of images among the N.
-        """
+        """The features that belong to `data.subset(indices)`, of the N images, where these belong to `data`."""
         row = np.full(self.images, -1)
         row[self.kept] = np.arange(len(self))
         problem = dict(zip(np.flatnonzero(row < 0).tolist(), self.problems, strict=True))
         rows = row[indices]
         problems = tuple(problem[int(index)] for index in np.asarray(indices)[rows < 0])
-        there = rows[rows >= 0]
-        kept = np.flatnonzero(rows >= 0)
-        return RegionFeatures(self._blocks, self._block[there], self._row[there], self.region_shape, kept, problems)
+        there, kept = rows[rows >= 0], np.flatnonzero(rows >= 0)
+        return replace(self, block=self.block[there], row=self.row[there], kept=kept, problems=problems)
 
     def global_regions(self) -> np.ndarray:
         """The mean region of each image's first view, (n, D), float32."""
@@ -89,24 +72,19 @@ class RegionFeatures:
         self, rows: np.ndarray, views: np.ndarray | int, shape: tuple[int, ...], index: Callable[[np.ndarray], Any]
     ) -> np.ndarray:
         """Some values of each row, (b, *shape), float16 or float32: what `index` of the row finds in its block."""
-        block, row = self._block[rows, views], self._row[rows, views]
+        block, row = self.block[rows, views], self.row[rows, views]
         used = np.unique(block)
         if len(used) == 1:
-            return np.asarray(self._blocks[used[0]][index(row)])
-        kind = np.result_type(np.float16, *(self._blocks[each].dtype for each in used))
+            return np.asarray(self.blocks[used[0]][index(row)])
+        kind = np.result_type(np.float16, *(self.blocks[each].dtype for each in used))
         found = np.empty((len(block), *shape), dtype=kind)
         for each in used:
             mine = block == each
-            found[mine] = self._blocks[each][index(row[mine])]
+            found[mine] = self.blocks[each][index(row[mine])]
         return found
 
 
 def kept_and_left_out(images: int, problems: Mapping[int, Problem]) -> tuple[np.ndarray, tuple[Problem, ...]]:
-    """Indices of the images that could be read, (n,), and what is wrong with the others, in their order.
-
-    Args:
-        images: N.
-        problems: by the index of the image.
-    """
+    """Of N images, indices of those that could be read, (n,), and what is wrong with the others, in their order."""
     kept = np.array([index for index in range(images) if index not in problems], dtype=int)
     return kept, tuple(problems[index] for index in sorted(problems))

@@ -51,8 +51,7 @@ def evaluate_images(
     """Encode images and measure the model on them; decisions by its thresholds.
 
     Args:
-        model: any.
-        data: N images.
+        model, data: any, and N images.
         columns: indices of the model's classes that the labels are of; None for all.
         thresholds: in the place of the model's.
         encoding: see `encode_images_once`.

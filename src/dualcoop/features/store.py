@@ -3,7 +3,8 @@
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,7 @@ PIXELS_VERSION = 1
 
 
 def encoding_of(model: RegionClassifier, precision: str, stored: str) -> Encoding:
-    """What the model's features depend on besides the image.
-
-    Args:
-        model: its image tower as it is now.
-        precision: in which it computes, "float32" or "bfloat16".
-        stored: "float16" or "int8".
-    """
+    """What the features of the model, as it is now, depend on besides the image; see `encode_images_once`."""
     regions, dimensions = model.region_shape
     return Encoding(
         backbone=model.backbone.name,
@@ -60,11 +55,8 @@ class FeatureCollector:
         model: that encodes them.
         paths: of the images.
         views: names of the views.
-        precision: in which the image tower computes.
-        stored: "float16", or "int8" with a scale for each region.
-        cache: None keeps the features for this run alone.
-        folder: for a memory-mapped file where there is no cache, or no room in it; None takes the system's temporary
-            folder.
+        precision, stored, cache: see `encode_images_once`.
+        folder: for a memory-mapped file where there is no cache, or no room in it.
 
     Attributes:
         missing: (N, V), bool, what is to be encoded.
@@ -130,10 +122,8 @@ class FeatureCollector:
             return
         width = self._block.shape[1]
         keys = [self._keys[image * width + view] for image in images.tolist() for view in views]
-        try:
+        with _writing_to(self._store):
             self._store.append(keys, regions)
-        except OSError as error:
-            raise _unwritable(self._store, error) from error
 
     def flush(self) -> None:
         """Publish what was taken in, so that it stays whatever happens next.
@@ -142,17 +132,11 @@ class FeatureCollector:
             DataError: when the cache cannot be written to.
         """
         if self._store is not None:
-            try:
+            with _writing_to(self._store):
                 self._store.flush()
-            except OSError as error:
-                raise _unwritable(self._store, error) from error
 
     def collected(self, problems: Mapping[int, Problem]) -> RegionFeatures:
-        """The features of all images that could be read.
-
-        Args:
-            problems: what is wrong with the others, by their indices.
-        """
+        """The features of all images that could be read; `problems` has the others, by their indices."""
         if self._store is not None:
             self.flush()
             self._locate()
@@ -164,12 +148,7 @@ class FeatureCollector:
 
 
 def allocate(shape: tuple[int, int, int], stored: str, folder: Path | None) -> Regions:
-    """Room for regions of this shape, in memory or, when they are large, in a file that goes with the process.
-
-    Args:
-        shape: n, R and D.
-        stored: "float16", or "int8" with a scale for each region.
-        folder: of the file, made if need be; None takes the system's temporary folder.
+    """Room for regions (n, R, D), in memory or, when they are large, in a file that goes with the process.
 
     Raises:
         DataError: when there is no room on the disk.
@@ -204,8 +183,11 @@ def _values(shape: tuple[int, int, int], dtype: np.dtype[Any], folder: Path | No
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
-def _unwritable(store: FeatureStore, error: OSError) -> DataError:
-    return DataError(
-        f"region features cannot be written to {store.folder} ({error.strerror or error})",
-        remedy=AnyOf("make room", ("give another ", Option("cache_dir")), "go without"),
-    )
+@contextmanager
+def _writing_to(store: FeatureStore) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = f"region features cannot be written to {store.folder} ({error.strerror or error})"
+        remedy = AnyOf("make room", ("give another ", Option("cache_dir")), "go without")
+        raise DataError(what, remedy=remedy) from error
