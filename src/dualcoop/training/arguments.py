@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from dualcoop.errors import AnyOf, ConfigError, Option
+from dualcoop.errors import AnyOf, ConfigError, Option, Text
 from dualcoop.options import (
     AboveZero,
     Amount,
@@ -167,42 +167,31 @@ class TrainingArguments:
         check_options(self)
         self._check_views()
         if self.patience is not None and self.select != "best":
-            raise ConfigError(
-                (f"is {self.patience}, but which epoch is better plays no part with ", Option("select", self.select)),
-                option="patience",
-                remedy=("give ", Option("select", "best"), " or leave ", Option("patience"), " out"),
-            )
+            what = (f"is {self.patience}, but which epoch is better plays no part with ", Option("select", self.select))
+            remedy = ("give ", Option("select", "best"), " or leave ", Option("patience"), " out")
+            raise ConfigError(what, option="patience", remedy=remedy)
         if self.resume and self.output_dir is None:
             raise ConfigError(("needs the ", Option("output_dir"), " of the run to go on with"), option="resume")
 
     def _check_views(self) -> None:
-        afresh = (Option("views", 0), " to encode anew in every epoch")
-        if self.views > 1 and self.finetune != "none":
-            raise ConfigError(
-                f"is {self.views}, but features that are encoded once do not follow an image tower in training",
-                option="views",
-                remedy=("give ", AnyOf((Option("views", 0), " with an augmentation"), Option("views", 1))),
-            )
+        one, two = Option("views", 1), Option("views", 2)
         random_ones = (Option("augmentation", "crop"), Option("augmentation", "published"))
-        if self.views > 1 and self.augmentation == "none":
-            mirrored = (Option("augmentation", "flip"),) if self.views == 2 else ()
-            raise ConfigError(
-                f"is {self.views}, but without augmentation all would be the same",
-                option="views",
-                remedy=("give ", AnyOf(*mirrored, *random_ones, Option("views", 1))),
-            )
-        if self.views > 2 and self.augmentation == "flip":
-            raise ConfigError(
-                f"is {self.views}, but an image and its mirror image are 2",
-                option="views",
-                remedy=("give ", AnyOf(Option("views", 2), *random_ones)),
-            )
-        if self.views == 1 and self.augmentation != "none":
-            raise ConfigError(
-                f"is {self.augmentation!r}, but the only view is the plain image",
-                option="augmentation",
-                remedy=("give ", AnyOf((Option("views", 2), " or more"), afresh)),
-            )
+        wrong, why = "views", ""
+        ways: tuple[Text, ...] = ()
+        if self.views > 1 and self.finetune != "none":
+            why = "features that are encoded once do not follow an image tower in training"
+            ways = ((Option("views", 0), " with an augmentation"), one)
+        elif self.views > 1 and self.augmentation == "none":
+            why = "without augmentation all would be the same"
+            ways = (*((Option("augmentation", "flip"),) if self.views == 2 else ()), *random_ones, one)
+        elif self.views > 2 and self.augmentation == "flip":
+            why, ways = "an image and its mirror image are 2", (two, *random_ones)
+        elif self.views == 1 and self.augmentation != "none":
+            wrong, why = "augmentation", "the only view is the plain image"
+            ways = ((two, " or more"), (Option("views", 0), " to encode anew in every epoch"))
+        if why:
+            what = f"is {getattr(self, wrong)!r}, but {why}"
+            raise ConfigError(what, option=wrong, remedy=("give ", AnyOf(*ways)))
 
     def images_per_step(self, images: int) -> int:
         """`batch_size`, or what suits a training set of this many images."""

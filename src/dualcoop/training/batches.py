@@ -54,9 +54,8 @@ class EncodedAnew:
     """Images read, augmented and encoded in every step, with gradients where the tower is fine-tuned.
 
     Args:
-        model: gives the image tower, the pooling and the image size.
+        model, arguments: of the run.
         data: images that can all be read.
-        arguments: whether the image tower learns, its precision, augmentation and the seed.
     """
 
     def __init__(self, model: DualCoOpNetwork, data: LabelledImages, arguments: TrainingArguments) -> None:

@@ -123,14 +123,9 @@ def check_classes(model: DualCoOpNetwork, data: LabelledImages) -> None:
 def check_features(
     model: DualCoOpNetwork, data: LabelledImages | None, features: RegionFeatures | None, name: str, views: int
 ) -> None:
-    """Refuse features that were encoded for something else.
+    """Refuse features, if there are any, that were encoded for other images than `data`; see `check_shape`.
 
-    Args:
-        model: gives the shape of the regions.
-        data: images that the features should belong to.
-        features: None is always right.
-        name: of the argument, for the message.
-        views: that are needed; 0 where images are encoded anew in every epoch.
+    `views` is 0 where images are encoded anew in every epoch.
 
     Raises:
         ConfigError: saying what differs.

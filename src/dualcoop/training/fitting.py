@@ -67,13 +67,11 @@ def run_epochs(
     validation: Validation | None,
     callback: Callback,
 ) -> None:
-    """Run the epochs that are left; the model then has the parameters of the chosen one.
+    """Run the epochs that are left; the model, whose learnable parameters are the run's, then has the chosen ones.
 
     Args:
-        model: its learnable parameters are the run's.
-        run: at its start or resumed.
-        source: region features of n training images.
-        labels: (n, M), of these images.
+        model, run: at the start or resumed.
+        source, labels: of n training images, the labels (n, M).
         validation: adds to the history, and chooses the epoch where the arguments say so.
         callback: hears of every epoch.
 
@@ -92,20 +90,11 @@ def run_epochs(
 
 
 def finish_run(
-    run: Run,
-    validation: Validation | None,
-    callback: Callback,
-    start: float,
-    problems: tuple[Problem, ...] = (),
+    run: Run, validation: Validation | None, callback: Callback, start: float, problems: tuple[Problem, ...] = ()
 ) -> TrainingResult:
-    """Fit thresholds, judge the model, and tell what the run has come to.
+    """Fit thresholds, judge the model, and tell what the run, whose epochs are over, has come to.
 
-    Args:
-        run: whose epochs are over.
-        validation: of its model, whose parameters are no longer learnable.
-        callback: hears of the end.
-        start: `time.perf_counter` when the run began.
-        problems: images that were left out.
+    `start` is what `time.perf_counter` said when it began; `problems` are of images that were left out.
     """
     epochs = run.epochs
     report = None if validation is None else validation.finish(chosen_is_last=epochs.chosen == epochs.done)

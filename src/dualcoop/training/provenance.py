@@ -12,14 +12,7 @@ import torch
 from dualcoop.files import write_file
 
 PACKAGES = (
-    "dualcoop",
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "timm",
-    "numpy",
-    "scikit-learn",
-    "pillow",
+    *("dualcoop", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "scikit-learn", "pillow"),
     "safetensors",
 )
 
@@ -47,10 +40,5 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
-    """Readable JSON, replaced as a whole.
-
-    Args:
-        content: JSON values; numbers that are not finite have no place in JSON.
-        path: the file.
-    """
+    """Readable JSON, replaced as a whole; numbers that are not finite have no place in it."""
     write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -23,16 +23,7 @@ MASK_FILE = "label_mask.npz"
 FREE_OPTIONS = ("output_dir", "resume", "checkpoint_every", "strict", "cache_dir", "cache_size", "report_to")
 # A model is shared more widely than its folder: paths and command lines of the machine that trained it stay
 # in run.json, and what the saved model says elsewhere is not said twice.
-SAVED_WITH_MODEL = (
-    "arguments",
-    "data",
-    "label_mask",
-    "versions",
-    "machine",
-    "started",
-    "chosen_epoch",
-    "seconds",
-)
+SAVED_WITH_MODEL = ("arguments", "data", "label_mask", "versions", "machine", "started", "chosen_epoch", "seconds")
 LOCAL_OPTIONS = ("output_dir", "resume", "cache_dir", "cache_size", "report_to")
 
 
@@ -83,10 +74,7 @@ class RunRecord(Callback):
         return plain({"arguments": options, **{key: self._content[key] for key in ("prompts", "model", "data")}})
 
     def start(self, epoch: int) -> None:
-        """Write the record and the mask before anything is computed.
-
-        Args:
-            epoch: epochs that an earlier, interrupted part of this run has done.
+        """Write the record and the mask before anything is computed; an interrupted run has done `epoch` epochs.
 
         Raises:
             ConfigError: when the output folder cannot be made.

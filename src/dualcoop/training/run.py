@@ -10,12 +10,7 @@ from dualcoop.errors import ModelError, Option
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments, renewed
 from dualcoop.training.callbacks import Callback
-from dualcoop.training.checkpoints import (
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-    write_checkpoint,
-)
+from dualcoop.training.checkpoints import optimizer_tensors, read_checkpoint, restore_optimizer, write_checkpoint
 from dualcoop.training.learnable import assign, copies, make_optimizer
 
 NOW, CHOSEN = "now.", "chosen."
@@ -59,34 +54,22 @@ class Epochs:
         return arguments.patience is not None and self.done - self.chosen >= arguments.patience
 
 
+@dataclass(eq=False)
 class Checkpoints(Callback):
-    """Writes the checkpoints of a run that are due.
+    """Writes the checkpoints of a run that are due into its folder; see `Run.save`."""
 
-    Args:
-        run: in training.
-        folder: of the run.
-        identity: what another call must agree with to go on with this run, JSON values.
-    """
-
-    def __init__(self, run: "Run", folder: Path, identity: dict[str, Any]) -> None:
-        self._run = run
-        self._folder = folder
-        self._identity = identity
+    run: "Run"
+    folder: Path
+    identity: dict[str, Any]
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Write one, if this is an epoch for it; ModelError when it cannot be written."""
-        if self._run.checkpoint_is_due():
-            self._run.save(self._folder, self._identity)
+        if self.run.checkpoint_is_due():
+            self.run.save(self.folder, self.identity)
 
 
 class Run:
-    """Parameters in training, their chosen values, the optimizer, the anchor and the epochs so far.
-
-    Args:
-        arguments: of the run.
-        learnable: parameters by name.
-        anchor: pull of the text features towards their start.
-    """
+    """Parameters in training by name, their chosen values, the optimizer, the anchor and the epochs so far."""
 
     def __init__(self, arguments: TrainingArguments, learnable: dict[str, nn.Parameter], anchor: Anchor) -> None:
         self.arguments = arguments
@@ -110,11 +93,7 @@ class Run:
         return self.is_over() or self.epochs.done % self.arguments.checkpoint_every == 0
 
     def save(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Write a checkpoint.
-
-        Args:
-            folder: of the run.
-            identity: what another call must agree with to go on with this run, JSON values.
+        """Write a checkpoint; `identity`, JSON values, is what another call must agree with to go on with this run.
 
         Raises:
             ModelError: when it cannot be written.

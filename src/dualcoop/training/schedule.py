@@ -12,8 +12,7 @@ def learning_rate(arguments: TrainingArguments, epoch: int, peak: float) -> floa
     many epochs as the whole run has, so that with the published 50 the last has 0.4 % of the peak.
 
     Args:
-        arguments: gives the number of epochs and the warm-up.
-        epoch: from 0.
+        arguments, epoch: of the run; epochs count from 0.
         peak: rate at which the cosine starts.
     """
     warmup = min(arguments.warmup_epochs, max(arguments.epochs - 1, 0))

@@ -32,12 +32,9 @@ def train_epoch(
     """Go through all images once, in an order that depends on the seed and the epoch alone.
 
     Args:
-        model: its learnable parameters are the optimizer's.
-        arguments: of the run.
-        optimizer: its groups have a "peak" learning rate.
-        source: region features of the images.
-        labels: (n, M), +1 present, -1 absent, 0 unknown.
-        anchor: pull of the text features towards their start.
+        model, arguments, anchor: of the run.
+        optimizer: of the model's learnable parameters; its groups have a "peak" learning rate.
+        source, labels: of n images; labels (n, M), +1 present, -1 absent, 0 unknown.
         epoch: from 0.
 
     Returns:

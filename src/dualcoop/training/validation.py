@@ -22,10 +22,8 @@ class Validation:
     """Validation images of one run.
 
     Args:
-        model: in training.
-        arguments: of the run.
-        features: of n images.
-        labels: (n, M), of these images.
+        model, arguments: of the run.
+        features, labels: of n images; labels (n, M).
         encode_again: features and labels with the image tower as it is when this is called; None for a frozen tower.
 
     Raises:
