@@ -127,9 +127,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     try:
         rgb = _without_alpha(image)
     except ValueError as error:
-        raise DataError(
-            f"an image of mode {image.mode!r} cannot be turned into RGB ({error}). Save it as JPEG or PNG."
-        ) from error
+        what = f"an image of mode {image.mode!r} cannot be turned into RGB ({error})"
+        raise DataError(what, remedy="save it as JPEG or PNG") from error
     turn = UPRIGHT.get(_orientation(image))
     if turn is not None:
         rgb = rgb.transpose(turn)
@@ -194,22 +193,17 @@ def _check_bytes(path: Path | None, size: int, most: int) -> None:
     if size == 0:
         raise ImageError(path, "the file is empty (0 bytes)", DAMAGED_REMEDY)
     if size > most:
-        raise ImageError(
-            path,
-            f"the file has {counted(size, 'byte')}, over the limit of {most:,}",
-            AnyOf("Scale it down", ("allow it with ", Option("max_bytes", size))),
-        )
+        reason = f"the file has {counted(size, 'byte')}, over the limit of {most:,}"
+        raise ImageError(path, reason, AnyOf("Scale it down", ("allow it with ", Option("max_bytes", size))))
 
 
 def check_pixels(path: Path | None, size: tuple[int, int], most: int) -> None:
     """Raise ImageError for an image of a width and height that make more than so many pixels."""
     width, height = size
     if width * height > most:
-        raise ImageError(
-            path,
-            f"the image is {width} x {height} = {width * height:,} pixels, over the limit of {most:,}",
-            AnyOf("Scale it down", ("allow it with ", Option("max_pixels", width * height))),
-        )
+        reason = f"the image is {width} x {height} = {width * height:,} pixels, over the limit of {most:,}"
+        remedy = AnyOf("Scale it down", ("allow it with ", Option("max_pixels", width * height)))
+        raise ImageError(path, reason, remedy)
 
 
 def _not_an_image(path: Path | None, image: object) -> tuple[str, Text]:

@@ -85,12 +85,13 @@ class LabelMask:
         """
         if self.keep.shape != data.labels.shape or self.fingerprint != data.fingerprint():
             images, classes = self.keep.shape
-            raise DataError(
-                f"the mask ({images} images x {classes} classes, data {self.fingerprint[:12]}) was drawn for other "
-                f"data than these ({len(data)} x {len(data.classes)}, data {data.fingerprint()[:12]}): images, "
-                "classes, labels and their order must be the same",
-                remedy=("load the data as they were then, or draw a new mask", Only("python", " (partial_label_mask)")),
+            what = (
+                f"the mask ({images} images x {classes} classes, data {self.fingerprint[:12]}) was drawn for other data"
             )
+            these = f"than these ({len(data)} x {len(data.classes)}, data {data.fingerprint()[:12]})"
+            remedy = ("load the data as they were then, or draw a new mask", Only("python", " (partial_label_mask)"))
+            same = "images, classes, labels and their order must be the same"
+            raise DataError(f"{what} {these}: {same}", remedy=remedy)
         return data.with_labels(np.where(self.keep, data.labels, np.int8(0)))
 
     def save(self, path: str | Path) -> tuple[Path, Path]:

@@ -50,11 +50,7 @@ class Problem:
 
 
 class ProblemLog:
-    """Collects problems, or stops at the first one.
-
-    Args:
-        strict: raise instead of collecting.
-    """
+    """Collects problems or, when it is strict, raises the first one."""
 
     def __init__(self, strict: bool = False) -> None:
         self.strict = strict

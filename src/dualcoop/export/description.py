@@ -19,6 +19,7 @@ FORMAT = 1
 
 INPUT = "pixels"
 OUTPUT = "probabilities"
+AGAIN = "export the model again"
 
 
 @dataclass(frozen=True)
@@ -76,22 +77,16 @@ class TaggerDescription:
             ModelError: for a file of another origin, of a newer version, or with values that make no sense.
         """
         if FORMAT_KEY not in properties:
-            raise ModelError(
-                f"{source}: this ONNX file says nothing of classes and thresholds; it was not written by "
-                "`dualcoop export`. Export the model again"
-            )
+            what = "this ONNX file says nothing of classes and thresholds; it was not written by `dualcoop export`"
+            raise ModelError(what, where=source, remedy=AGAIN)
         if properties[FORMAT_KEY] != str(FORMAT):
-            raise ModelError(
-                f"{source}: the file has format {properties[FORMAT_KEY]}, this version of dualcoop reads {FORMAT}. "
-                "Use the version that wrote it, or export the model again"
-            )
+            what = f"the file has format {properties[FORMAT_KEY]}, this version of dualcoop reads {FORMAT}"
+            raise ModelError(what, where=source, remedy=f"use the version that wrote it, or {AGAIN}")
         try:
             values = {field.name: _plain(json.loads(properties[PREFIX + field.name])) for field in fields(cls)}
             return cls(**values)
         except (KeyError, ValueError, TypeError, ConfigError) as error:
-            raise ModelError(
-                f"{source}: the description inside is damaged ({error}). Export the model again"
-            ) from error
+            raise ModelError(f"the description inside is damaged ({error})", where=source, remedy=AGAIN) from error
 
 
 def _plain(value: Any) -> Any:

@@ -118,9 +118,8 @@ def export_onnx(
             for part in parts:
                 part.replace(path.parent / part.name)
     except OSError as error:
-        raise ModelError(
-            f"{path}: the file cannot be written ({error.strerror or error}). Name another place"
-        ) from error
+        what = f"the file cannot be written ({error.strerror or error})"
+        raise ModelError(what, where=str(path), remedy="name another place") from error
     return ExportedTagger(path, size, float(differences.max()), float(differences.mean()), len(differences))
 
 
@@ -146,14 +145,14 @@ def _write_compared(
 ) -> NDArray[np.float32]:
     """Write the file, and give the differences of its probabilities to the model's, (B, M), on B images."""
     graph = TaggerGraph(model).eval()
-    pixels = _random_pixels(model.image_size)
+    # Not as many as in the example that is traced, to see that any number will do.
+    pixels = np.random.default_rng(0).integers(0, 256, (COMPARED, *(model.image_size,) * 2, 3), dtype=np.uint8)
     _write(_traced(graph, model), draft, description)
     differences = _differences(graph, model.device, draft, pixels)
     if not differences.max() <= PARITY:
-        raise BackboneError(
-            f"{model.backbone.name} gives other probabilities as ONNX, by up to {differences.max():.2g}; nothing was "
-            "written. Try other versions of torch and onnxruntime"
-        )
+        what = f"gives other probabilities as ONNX, by up to {differences.max():.2g}; nothing was written"
+        remedy = "try other versions of torch and onnxruntime"
+        raise BackboneError(f"{model.backbone.name} {what}", remedy=remedy)
     if description.precision != INT8:
         return differences
     pixels = _calibration_pixels(calibration, description)
@@ -214,11 +213,6 @@ def _differences(
     return np.concatenate(found)
 
 
-def _random_pixels(size: int) -> NDArray[np.uint8]:
-    """Not as many as in the example that was traced, to see that any number will do."""
-    return np.random.default_rng(0).integers(0, 256, (COMPARED, size, size, 3), dtype=np.uint8)
-
-
 def _calibration_pixels(images: Iterable[ImageInput] | None, description: TaggerDescription) -> NDArray[np.uint8]:
     """(n, S, S, 3): the images given, evenly thinned out when they are many, or those of the package."""
     chosen = _package_images() if images is None else list(images)
@@ -232,8 +226,7 @@ def _calibration_pixels(images: Iterable[ImageInput] | None, description: Tagger
 
 
 def _package_images() -> list[ImageInput]:
-    folder = Path(str(files("dualcoop") / "demo" / "images"))
-    return [*sorted(folder.glob("*.jpg"))]
+    return [*sorted(Path(str(files("dualcoop") / "demo" / "images")).glob("*.jpg"))]
 
 
 @contextmanager

@@ -33,9 +33,8 @@ def _onnxruntime(path: Path, device: str, threads: int | None) -> tuple[Run, Map
     try:
         import onnxruntime
     except ImportError as error:
-        raise ConfigError(
-            f"ONNX files need the package onnxruntime ({error}). Install it: pip install 'dualcoop[onnx]'"
-        ) from error
+        what = f"ONNX files need the package onnxruntime ({error})"
+        raise ConfigError(what, remedy="install it: pip install 'dualcoop[onnx]'") from error
     has_cuda = CUDA in onnxruntime.get_available_providers()
     if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not has_cuda):
         here = "auto, cpu or cuda" if has_cuda else "auto or cpu (onnxruntime-gpu has cuda)"
@@ -62,10 +61,9 @@ def _openvino(path: Path, device: str, threads: int | None) -> tuple[Run, Mappin
     try:
         import openvino
     except ImportError as error:
-        raise ConfigError(
-            f"bfloat16 for ONNX files needs the package openvino ({error})",
-            remedy="install it: pip install 'dualcoop[openvino]', or compute in float32",
-        ) from error
+        what = f"bfloat16 for ONNX files needs the package openvino ({error})"
+        remedy = "install it: pip install 'dualcoop[openvino]', or compute in float32"
+        raise ConfigError(what, remedy=remedy) from error
     if device not in ("auto", "cpu"):
         what = f"is {device!r}, but bfloat16 for ONNX files is computed on the processor alone"
         raise ConfigError(what, option="device")

@@ -87,22 +87,13 @@ class OnnxTagger(Predictor):
             raise ModelError("the file is not the one that this tagger was opened from", where=str(self._path))
 
     def class_index(self, label: str) -> int:
-        """Position of a class; underscores and white space do not matter.
-
-        Raises:
-            ModelError: for a label that is no class of this model, with the nearest names.
-        """
+        """Position of a class; arguments and errors are those of `DualCoOp.class_index`."""
         return class_index(self.classes, label)
 
     def set_thresholds(self, thresholds: Thresholds) -> None:
-        """Set the probabilities above which classes count as present; the file stays as it is.
+        """Set the probabilities above which classes count as present, as `DualCoOp.set_thresholds` does.
 
-        Args:
-            thresholds: one for all classes, one for each (M,), or a mapping that sets the named classes only.
-
-        Raises:
-            ConfigError: for a wrong number of them, or values that are not finite.
-            ModelError: for a name that is no class of this model.
+        The file stays as it is.
         """
         self.thresholds = updated_thresholds(self.classes, self.thresholds, thresholds)
 

@@ -44,11 +44,8 @@ def check_shape(model: RegionClassifier, features: RegionFeatures, images: int, 
     expected = (images, *model.region_shape)
     found = (features.images, *features.region_shape)
     if found != expected or features.views < views:
-        raise ConfigError(
-            f"are of {_shape(found, features.views)}, needed are {_shape(expected, views)}",
-            option=name,
-            remedy="encode these images with encode_images_once and this model",
-        )
+        what = f"are of {_shape(found, features.views)}, needed are {_shape(expected, views)}"
+        raise ConfigError(what, option=name, remedy="encode these images with encode_images_once and this model")
 
 
 def _shape(shape: tuple[int, ...], views: int) -> str:

@@ -11,15 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dualcoop.cache import (
-    Encoding,
-    FeatureCache,
-    FeatureStore,
-    QuantisedRegions,
-    Regions,
-    content_digests,
-    view_key,
-)
+from dualcoop.cache import Encoding, FeatureCache, FeatureStore, QuantisedRegions, Regions, content_digests, view_key
 from dualcoop.data.problems import DataWarning, Problem
 from dualcoop.errors import AnyOf, DataError, Option
 from dualcoop.features.regions import Block, RegionFeatures, kept_and_left_out
@@ -167,17 +159,13 @@ def _values(shape: tuple[int, int, int], dtype: np.dtype[Any], folder: Path | No
     free = shutil.disk_usage(place).free
     # The file is sparse: on a full disk, writing to its pages would kill the process without a word.
     if size > free:
-        raise DataError(
-            f"the features of {shape[0]} views of images take {size / 2**30:.1f} GiB, and {place} has "
-            f"{free / 2**30:.1f} GiB free",
-            remedy=AnyOf(
-                "make room",
-                ("give an ", Option("output_dir"), " on a larger disk"),
-                ("a smaller ", Option("image_size")),
-                ("fewer ", Option("views")),
-                ("encode anew in every epoch with ", Option("views", 0)),
-            ),
+        what = f"the features of {shape[0]} views of images take {size / 2**30:.1f} GiB"
+        remedy = AnyOf(
+            *("make room", ("give an ", Option("output_dir"), " on a larger disk")),
+            *(("a smaller ", Option("image_size")), ("fewer ", Option("views"))),
+            ("encode anew in every epoch with ", Option("views", 0)),
         )
+        raise DataError(f"{what}, and {place} has {free / 2**30:.1f} GiB free", remedy=remedy)
     # Unlinked at once, so that nothing is left behind however the run ends.
     with tempfile.TemporaryFile(dir=place) as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

@@ -201,11 +201,9 @@ def _channels_first(room: NDArray[np.float32], errors: Sequence[Message | None])
 
 
 def _stacked(pixels: list[Any]) -> Any:
-    return np.stack(pixels) if isinstance(pixels[0], np.ndarray) else stack_channels_last(pixels)
-
-
-def stack_channels_last(pixels: Sequence["Tensor"]) -> "Tensor":
-    """Tensors (..., 3, S, S) as (B, ..., 3, S, S) with the channels last in memory, as fast convolutions want them."""
+    """Arrays as one; tensors (..., 3, S, S) as (B, ..., 3, S, S), channels last in memory as fast convolutions want."""
+    if isinstance(pixels[0], np.ndarray):
+        return np.stack(pixels)
     import torch
 
     return torch.stack([each.movedim(-3, -1) for each in pixels]).movedim(-1, -3)

@@ -133,9 +133,7 @@ def updated_thresholds(
         if not np.isfinite(values).all():
             raise ValueError("some are not finite")
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"are {reprlib.repr(thresholds)} ({error}), expected one number, {len(values)} numbers, or numbers by "
-            "class name",
-            option="thresholds",
-        ) from error
+        expected = f"one number, {len(values)} numbers, or numbers by class name"
+        what = f"are {reprlib.repr(thresholds)} ({error}), expected {expected}"
+        raise ConfigError(what, option="thresholds") from error
     return values

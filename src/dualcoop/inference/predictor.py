@@ -13,15 +13,7 @@ from PIL import Image
 from dualcoop.checks import check_whole
 from dualcoop.counting import Progress
 from dualcoop.data.images import MAX_BYTES, MAX_PIXELS
-from dualcoop.inference.images import (
-    Batch,
-    ImageBatch,
-    ImageInput,
-    Result,
-    image_batches,
-    is_single_image,
-    one_by_one,
-)
+from dualcoop.inference.images import Batch, ImageBatch, ImageInput, Result, image_batches, is_single_image, one_by_one
 from dualcoop.inference.prediction import Prediction, Thresholds, updated_thresholds
 from dualcoop.inference.squash import DRAFT_OVERSAMPLING
 

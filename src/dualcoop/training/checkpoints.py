@@ -34,11 +34,9 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, 
     try:
         write_file(path, data)
     except OSError as error:
-        raise ModelError(
-            f"the checkpoint cannot be written ({error.strerror or error}); the one before it is intact",
-            where=str(path),
-            remedy=("make room or choose another ", Option("output_dir")),
-        ) from error
+        what = f"the checkpoint cannot be written ({error.strerror or error}); the one before it is intact"
+        remedy = ("make room or choose another ", Option("output_dir"))
+        raise ModelError(what, where=str(path), remedy=remedy) from error
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -31,10 +31,8 @@ def check_run(
             check_classes(model, data)
     _check_labels(model, arguments, train.labels, None if valid is None else valid.labels)
     if mask is not None and (mask.keep.shape != train.labels.shape or train.known[~mask.keep].any()):
-        raise DataError(
-            "the training labels did not go through the mask that is to be written down with the run",
-            remedy="train on mask.apply(data), or leave the mask out",
-        )
+        what = "the training labels did not go through the mask that is to be written down with the run"
+        raise DataError(what, remedy="train on mask.apply(data), or leave the mask out")
 
 
 def check_fit(
@@ -57,11 +55,9 @@ def check_fit(
         ("views", not arguments.views, "sees no images that could be encoded anew"),
     ):
         if unsuitable:
-            raise ConfigError(
-                ("is ", repr(getattr(arguments, option)), f", but training on region features at hand {why}"),
-                option=option,
-                remedy="train on the images with dualcoop.Trainer, or leave it out",
-            )
+            what = f"is {getattr(arguments, option)!r}, but training on region features at hand {why}"
+            remedy = "train on the images with dualcoop.Trainer, or leave it out"
+            raise ConfigError(what, option=option, remedy=remedy)
     for name, part, known, views in (
         ("features", features, labels, arguments.views),
         *([("valid", *valid, 1)] if valid is not None else []),
@@ -74,18 +70,13 @@ def _check_labels(
     model: DualCoOpNetwork, arguments: TrainingArguments, train: np.ndarray, valid: np.ndarray | None
 ) -> None:
     if not list(model.prompts.parameters()):
-        raise ConfigError(
-            "the model's prompts are hand-crafted templates, so there is nothing to train",
-            remedy=Only("python", "make the model with prompts=PromptConfig()"),
-        )
+        what = "the model's prompts are hand-crafted templates, so there is nothing to train"
+        raise ConfigError(what, remedy=Only("python", "make the model with prompts=PromptConfig()"))
     check_positives(train)
     if arguments.select == "best" and (valid is None or not (valid > 0).any()):
         lack = "there are no validation images" if valid is None else "no validation label is known as present"
-        raise ConfigError(
-            f"is 'best', but {lack} to choose by",
-            option="select",
-            remedy=("hold images out of the training set, or use ", Option("select", "last")),
-        )
+        remedy = ("hold images out of the training set, or use ", Option("select", "last"))
+        raise ConfigError(f"is 'best', but {lack} to choose by", option="select", remedy=remedy)
     if arguments.class_sample is not None and arguments.class_sample > len(model.classes):
         what = f"is {arguments.class_sample}, but there are only {len(model.classes)} classes"
         raise ConfigError(what, option="class_sample")
@@ -98,10 +89,8 @@ def check_positives(labels: np.ndarray) -> None:
         DataError: when no label is known to be present.
     """
     if not (labels > 0).any():
-        raise DataError(
-            f"there are {len(labels)} training images, and no label among them is known to be present",
-            remedy="give images with at least one label",
-        )
+        what = f"there are {len(labels)} training images, and no label among them is known to be present"
+        raise DataError(what, remedy="give images with at least one label")
 
 
 def check_classes(model: DualCoOpNetwork, data: LabelledImages) -> None:
@@ -113,11 +102,9 @@ def check_classes(model: DualCoOpNetwork, data: LabelledImages) -> None:
     if data.classes == model.classes:
         return
     differences = ClassDifferences.between(model.classes, data.classes)
-    raise ModelError(
-        f"the data's {len(data.classes)} classes are not the model's {len(model.classes)}. "
-        f"{differences or 'Their order or spelling differs.'}",
-        remedy=Only("python", "load the data with classes=model.classes"),
-    )
+    what = f"the data's {len(data.classes)} classes are not the model's {len(model.classes)}"
+    what = f"{what}. {differences or 'Their order or spelling differs.'}"
+    raise ModelError(what, remedy=Only("python", "load the data with classes=model.classes"))
 
 
 def check_features(

@@ -47,11 +47,8 @@ def _tuned_names(model: DualCoOpNetwork, finetune: str) -> list[str]:
     backbone = model.backbone
     wanted = {id(p) for p in (backbone.pooling_parameters() if finetune == "pooling" else backbone.image_parameters())}
     if not wanted:
-        raise ConfigError(
-            f"is {finetune!r}, but {backbone.name} has nothing there that can be fine-tuned",
-            option="finetune",
-            remedy=("give ", Option("finetune", "none")),
-        )
+        what = f"is {finetune!r}, but {backbone.name} has nothing there that can be fine-tuned"
+        raise ConfigError(what, option="finetune", remedy=("give ", Option("finetune", "none")))
     return [name for name, parameter in backbone.named_parameters() if id(parameter) in wanted]
 
 

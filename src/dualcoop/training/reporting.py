@@ -15,12 +15,7 @@ PROJECT = "dualcoop"
 
 
 class OpenRun(NamedTuple):
-    """A run in a tracker.
-
-    Attributes:
-        log: takes in numbers by name after an epoch, from 1.
-        close: nothing more will come.
-    """
+    """A run in a tracker: `log` takes in numbers by name after an epoch, from 1; `close` says that it is over."""
 
     log: Callable[[dict[str, float], int], Any]
     close: Callable[[], Any]
@@ -121,11 +116,9 @@ def check_trackers(names: Sequence[str], folder: Path | None) -> None:
             remedy = f"install it with `pip install {name}`, or leave it out"
             raise ConfigError(f"names {name}, which is not installed", option="report_to", remedy=remedy)
     if names and folder is None:
-        raise ConfigError(
-            f"is {tuple(names)!r}, but there is no folder to write to",
-            option="report_to",
-            remedy=("give ", Option("output_dir"), ", whose name the run is given"),
-        )
+        what = f"is {tuple(names)!r}, but there is no folder to write to"
+        remedies = ("give ", Option("output_dir"), ", whose name the run is given")
+        raise ConfigError(what, option="report_to", remedy=remedies)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

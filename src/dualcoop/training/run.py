@@ -35,9 +35,7 @@ class Epochs:
     def add(self, row: dict[str, Any], select: str) -> bool:
         """Take in the row of the next epoch; whether this epoch is the chosen one now.
 
-        Args:
-            row: with a "valid_map" where `select` is "best".
-            select: "last" or "best"; the first of equally good epochs stays the best.
+        With `select` "best" the row has a "valid_map", and the first of equally good epochs stays the best.
         """
         self.done += 1
         self.history.append(row)
@@ -115,10 +113,9 @@ class Run:
         tensors, state = found
         saved = state.get("run", {})
         if {**saved, "arguments": renewed(saved.get("arguments", {}))} != identity:
-            raise ModelError(
-                f"the checkpoint in {folder} belongs to a run with other data, classes, backbone or options",
-                remedy=("repeat the options of that run, or choose another ", Option("output_dir")),
-            )
+            what = f"the checkpoint in {folder} belongs to a run with other data, classes, backbone or options"
+            remedy = ("repeat the options of that run, or choose another ", Option("output_dir"))
+            raise ModelError(what, remedy=remedy)
         try:
             assign(self.learnable, {name: tensors[f"{NOW}{name}"] for name in self.learnable})
             self.chosen = {
@@ -128,7 +125,5 @@ class Run:
             restore_optimizer(self.optimizer, tensors)
             self.epochs = Epochs(**state["epochs"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"the checkpoint in {folder} does not have what this version of dualcoop needs ({error})",
-                remedy="delete it and start the run again",
-            ) from error
+            what = f"the checkpoint in {folder} does not have what this version of dualcoop needs ({error})"
+            raise ModelError(what, remedy="delete it and start the run again") from error

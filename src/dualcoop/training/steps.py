@@ -67,10 +67,8 @@ def train_epoch(
         objective = arguments.effective_loss_weight * reduced
         value = objective.item()
         if not math.isfinite(value):
-            raise ConfigError(
-                f"the loss is {value} in epoch {epoch + 1}: the steps are too large",
-                remedy=("give a ", Option("learning_rate"), f" under {arguments.learning_rate:g}"),
-            )
+            remedy = ("give a ", Option("learning_rate"), f" under {arguments.learning_rate:g}")
+            raise ConfigError(f"the loss is {value} in epoch {epoch + 1}: the steps are too large", remedy=remedy)
         optimizer.zero_grad(set_to_none=True)
         objective.backward()
         optimizer.step()

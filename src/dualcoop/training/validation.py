@@ -45,15 +45,10 @@ class Validation:
         self._labels = labels
         self._encode_again = encode_again
         if arguments.select == "best" and not (labels > 0).any():
-            raise DataError(
-                (
-                    "is 'best', but no label is known to be present in the validation images that can be read, unlike "
-                    "perhaps in those left out, such as ",
-                    features.problems[0].message,
-                ),
-                option="select",
-                remedy=("mend such images, or use ", Option("select", "last")),
-            )
+            what = "is 'best', but no label is known to be present in the validation images that can be read, unlike "
+            first = ("perhaps in those left out, such as ", features.problems[0].message)
+            remedy = ("mend such images, or use ", Option("select", "last"))
+            raise DataError((what, *first), option="select", remedy=remedy)
 
     def row(self) -> dict[str, Any]:
         """Entries for the history: valid_loss, the mean over the known labels, and valid_map in percent."""

@@ -45,9 +45,7 @@ def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog
         path: folder with annotations/instances_{train,val}{2014,2017}.json, or one such json file. A file
             whose name does not say its part is for training.
         images: folder of the images, or of the folders train2014, val2014, ...; found beside the annotations when None.
-        options: `year` chooses the files of a folder that has those of several; for `unlisted` see above, "auto" is
-            "absent".
-        log: takes annotations and images that cannot be used.
+        options, log: see `Format`.
 
     Raises:
         DataError: when the files are missing, broken, or disagree about the categories.

@@ -45,7 +45,7 @@ def load(path: Path, images: Path | None, options: NusWideOptions, log: ProblemL
         images: folder of the images; the subfolder Flickr or images when None.
         options: the text files have the `vocabulary` "concepts" (81, human labels), "tags" (925, Flickr users' tags)
             or "all" (925 + 81), matrices the columns that they have; with `unlisted="unknown"` a tag that a user did
-            not give is unknown, otherwise absent; `minus_one` and `zero` say what -1 and 0 mean in a matrix.
+            not give is unknown, otherwise absent.
         log: not used: these files are right or wrong as a whole.
 
     Raises:

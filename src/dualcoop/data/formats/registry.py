@@ -105,8 +105,5 @@ def _refuse(path: Path) -> NoReturn:
     if labels:
         what = f"this is a folder with {quoted_list(labels)}"
         raise DataError(what, where=str(path), remedy="pass the path of the label table")
-    raise DataError(
-        f"the folder holds no labels in any format: {known}",
-        where=str(path),
-        remedy=("pass the path of a table, and give the folder with ", Option("images")),
-    )
+    remedy = ("pass the path of a table, and give the folder with ", Option("images"))
+    raise DataError(f"the folder holds no labels in any format: {known}", where=str(path), remedy=remedy)

@@ -35,9 +35,7 @@ def load(path: Path, images: Path | None, options: DatedOptions, log: ProblemLog
     Args:
         path: VOC2007, VOC2012, or the VOCdevkit above them.
         images: folder of the images; JPEGImages when None.
-        options: `year` chooses among the data sets of a VOCdevkit; with `unlisted="unknown"` a class without an object
-            is unknown, otherwise absent.
-        log: takes images without readable annotation.
+        options, log: see `Format`; with `unlisted="unknown"` a class without an object is unknown, otherwise absent.
 
     Raises:
         DataError: when lists or annotations are missing as a whole.

@@ -73,20 +73,16 @@ def find_columns(table: Table, options: TableOptions) -> Columns:
     """
     image = _find(table, options, "image_column", IMAGE_COLUMNS)
     if image is None:
-        what = f"no column names the images. The columns are {quoted_list(table.columns, 20)}; expected one called "
-        raise DataError(
-            what + "'image' (or 'path', 'file', 'filename')",
-            where=table.source,
-            remedy=AnyOf("rename it", "add a header row if there is none", ("name it with ", Option("image_column"))),
-        )
+        what = f"no column names the images. The columns are {quoted_list(table.columns, 20)}"
+        expected = "expected one called 'image' (or 'path', 'file', 'filename')"
+        ways = AnyOf("rename it", "add a header row if there is none", ("name it with ", Option("image_column")))
+        raise DataError(f"{what}; {expected}", where=table.source, remedy=ways)
     labels = _find(table, options, "labels_column", LABEL_COLUMNS)
     absent = _find(table, options, "absent_column", ABSENT_COLUMNS if labels is not None else ())
     if absent is not None and labels is None:
-        raise DataError(
-            f"there is a column {table.columns[absent]!r} of absent labels but none of present ones",
-            where=table.source,
-            remedy=AnyOf("add a column 'labels'", ("name it with ", Option("labels_column"))),
-        )
+        what = f"there is a column {table.columns[absent]!r} of absent labels but none of present ones"
+        ways = AnyOf("add a column 'labels'", ("name it with ", Option("labels_column")))
+        raise DataError(what, where=table.source, remedy=ways)
     return Columns(image, labels, absent, _find(table, options, "split_column", SPLIT_COLUMNS))
 
 

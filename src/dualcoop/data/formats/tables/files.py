@@ -41,8 +41,7 @@ def read_table(path: Path, log: ProblemLog, *, encoding: str = "utf-8", key_colu
     """Open a table by the ending of its name.
 
     Args:
-        path: .csv, .tsv, .txt, .jsonl, .ndjson or .parquet.
-        log: takes the rows that cannot be read.
+        path, log: the log takes the rows that cannot be read.
         encoding: of text files; a UTF-8 byte order mark is passed over.
         key_columns: lower-case names one of which the header should have, to tell which character separates
             the columns of a .csv file (comma, semicolon as European spreadsheets write, or tab).
@@ -98,11 +97,9 @@ def _read_text(path: Path, encoding: str) -> str:
         raise DataError(what, option="encoding", remedy="use utf-8, cp1252 or utf-16") from error
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"byte 0x{content[error.start]:02x} is not valid {encoding}: the file was saved in another encoding",
-            where=f"{path}, row {row}",
-            remedy=AnyOf("save it as CSV (UTF-8)", ("pass its encoding, often ", Option("encoding", "cp1252"))),
-        ) from error
+        what = f"byte 0x{content[error.start]:02x} is not valid {encoding}: the file was saved in another encoding"
+        remedy = AnyOf("save it as CSV (UTF-8)", ("pass its encoding, often ", Option("encoding", "cp1252")))
+        raise DataError(what, where=f"{path}, row {row}", remedy=remedy) from error
     if not text.strip():
         raise _empty(path, "it is blank")
     if "\0" in text:

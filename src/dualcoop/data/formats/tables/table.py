@@ -37,13 +37,7 @@ def recognises(path: Path) -> bool:
 
 
 def load(source: Any, images: Path | None, options: TableOptions, log: ProblemLog) -> RawDataset:
-    """Read a label table.
-
-    Args:
-        source: file, or pandas data frame.
-        images: folder that the image names start from; by default that of the file.
-        options: how to read it.
-        log: takes the rows that are skipped.
+    """Read a label table, a file or a pandas data frame; arguments as in `Format`.
 
     Raises:
         DataError: when the table as a whole cannot be used (missing columns, a -1 without a meaning, no row left).
