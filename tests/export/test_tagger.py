@@ -123,7 +123,7 @@ def test_tags_without_torch(exported, photographs):
     [
         ({"precision": "float16"}, "precision is 'float16', expected one of float32, bfloat16"),
         ({"device": "abacus"}, "device is 'abacus', which the installed onnxruntime does not have"),
-        ({"threads": 0}, "threads is 0, expected at least 1"),
+        ({"threads": 0}, "threads is 0, expected a whole number of at least 1"),
     ],
 )
 def test_senseless_options_are_refused(exported, options, message):

@@ -94,9 +94,10 @@ def load_dataset(
     name = "table" if frame else recognised(source, format)
     options = options_for(name, given)
     log = ProblemLog(strict)
-    raw = FORMATS[name].load(
-        path if frame else source, None if images is None else _existing_folder(images), options, log
-    )
+    folder = None if images is None else Path(images).expanduser()
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"is {str(folder)!r}, which is no folder", option="images", remedy="check the name")
+    raw = FORMATS[name].load(path if frame else source, folder, options, log)
     classes = options.classes or raw.classes
     parts: dict[str, LabelledImages] = {}
     places: dict[Path, str] = {}
@@ -115,10 +116,3 @@ def load_dataset(
     if log.problems:
         assembly.warn_about(log.problems, source)
     return DatasetSplits(classes, **kept, problems=log.problems, source=str(source), notes=tuple(raw.notes))
-
-
-def _existing_folder(images: str | os.PathLike[str]) -> Path:
-    folder = Path(images).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"is {str(folder)!r}, which is no folder", option="images", remedy="check the name")
-    return folder

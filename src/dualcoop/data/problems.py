@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dualcoop.errors import PYTHON, DataError, DualCoOpWarning, Message, Text
 
@@ -49,12 +49,12 @@ class Problem:
         return self.message.rendered(PYTHON)
 
 
+@dataclass(eq=False)
 class ProblemLog:
     """Collects problems or, when it is strict, raises the first one."""
 
-    def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
-        self.problems: list[Problem] = []
+    strict: bool = False
+    problems: list[Problem] = field(default_factory=list)
 
     def report(
         self, source: str | os.PathLike[str], row: int | None, path: str | None, reason: Text, remedy: Text

@@ -1,7 +1,6 @@
 """8-bit weights and activations for the image tower of an exported graph."""
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ def quantize_int8(path: Path, pixels: NDArray[np.uint8]) -> Any:
     processors have instructions.
 
     Args:
-        path: of the float32 graph.
-        pixels: (n, S, S, 3), uint8, squashed images.
+        path, pixels: the float32 graph, and squashed images (n, S, S, 3), uint8.
 
     Returns:
         An onnx.ModelProto with quantize and dequantize operations (QDQ).
@@ -33,13 +31,11 @@ def quantize_int8(path: Path, pixels: NDArray[np.uint8]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Images(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._batches: Iterator[NDArray[np.uint8]] = iter(np.split(pixels, range(BATCH, len(pixels), BATCH)))
+    batches = ({INPUT: batch} for batch in np.split(pixels, range(BATCH, len(pixels), BATCH)))
 
+    class Images(CalibrationDataReader):
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            batch = next(self._batches, None)
-            return None if batch is None else {INPUT: batch}
+            return next(batches, None)
 
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantized = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"

@@ -120,15 +120,10 @@ def _alike(missing: np.ndarray) -> Iterator[tuple[list[int], np.ndarray]]:
 def readable_images(
     data: LabelledImages, image_size: int, *, strict: bool = False
 ) -> tuple[np.ndarray, tuple[Problem, ...]]:
-    """Indices of the images that can be read, (n,), and what is wrong with the others.
-
-    Args:
-        data: N images; each is opened.
-        image_size: side of the input that they are meant for, pixels.
-        strict: raise at the first one that cannot be read.
+    """Open all images, meant for inputs of this side: indices of those that can be read, (n,), and the problems.
 
     Raises:
-        DataError: with `strict`.
+        DataError: with `strict`, for the first that cannot.
     """
     problems: dict[int, Problem] = {}
     for _, _, unread in _read(data, image_size, lambda image: torch.empty(3, 0, 0), strict, batch_size=READ_AT_ONCE):

@@ -84,24 +84,18 @@ def evaluate_scores(
 
     Args:
         model: gives classes and thresholds.
-        scores: (n, M), probabilities, the rows of `features`.
-        labels: (n, M), of the same images.
+        scores, labels: (n, M), probabilities and what is known of them, the rows of `features`.
         features: of these images, and what is wrong with the unreadable ones.
-        columns: indices of the model's classes that scores and labels are of; None for all.
-        thresholds: in the place of the model's.
+        columns, thresholds: see `evaluate_images`.
         decision_rule: see `evaluate`.
     """
-    limits = updated_thresholds(model.classes, model.thresholds.cpu().numpy(), thresholds)
+    chosen = np.arange(len(model.classes)) if columns is None else columns
+    limits = updated_thresholds(model.classes, model.thresholds.cpu().numpy(), thresholds)[chosen]
     # Here, since tagging needs no metrics, nor what they are computed with.
     from dualcoop.evaluation import evaluate
 
-    report = evaluate(
-        scores,
-        labels,
-        model.classes if columns is None else [model.classes[index] for index in columns],
-        threshold=limits[slice(None) if columns is None else columns],
-        decision_rule=decision_rule,
-    )
+    names = [model.classes[index] for index in chosen]
+    report = evaluate(scores, labels, names, threshold=limits, decision_rule=decision_rule)
     if not features.problems:
         return report
     return replace(report, notes=(_left_out(features.problems, features.images), *report.notes))

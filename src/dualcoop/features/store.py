@@ -41,14 +41,9 @@ def encoding_of(model: RegionClassifier, precision: str, stored: str) -> Encodin
 
 
 class FeatureCollector:
-    """Takes in features of N images in V views, all that the cache does not have already.
+    """Takes in features of N images in V views by name, all that the cache does not have already.
 
-    Args:
-        model: that encodes them.
-        paths: of the images.
-        views: names of the views.
-        precision, stored, cache: see `encode_images_once`.
-        folder: for a memory-mapped file where there is no cache, or no room in it.
+    The other arguments are those of `encode_images_once`; `folder` is also for when the cache has no room.
 
     Attributes:
         missing: (N, V), bool, what is to be encoded.
@@ -84,10 +79,8 @@ class FeatureCollector:
         if cache is not None and self._store is not None:
             size = count * self._store.layout.bytes_per_row
             if not cache.make_room(size):
-                what = (
-                    f"the features of these images take {size / 2**30:.1f} GiB, for which {cache.folder} has no room "
-                )
-                within = ("within ", Option("cache_size", cache.size), " GiB and the free space of the disk")
+                what = f"the features of these images take {size / 2**30:.1f} GiB, for which {cache.folder} has no room"
+                within = (" within ", Option("cache_size", cache.size), " GiB and the free space of the disk")
                 warnings.warn(DataWarning((what, *within, ": they are encoded for this run alone")), stacklevel=2)
                 self._store = None
         if self._store is None:

@@ -90,10 +90,8 @@ def read_image(
     if not isinstance(image, np.ndarray):
         raise DataError(f"an image is {_kind(image)}, expected a path, bytes, a PIL image or a uint8 array (H, W, 3)")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise DataError(
-            f"an image is an array of shape {image.shape} and dtype {image.dtype}, expected RGB pixels "
-            "(height, width, 3) as uint8 in 0 to 255"
-        )
+        expected = "RGB pixels (height, width, 3) as uint8 in 0 to 255"
+        raise DataError(f"an image is an array of shape {image.shape} and dtype {image.dtype}, expected {expected}")
     check_pixels(None, (image.shape[1], image.shape[0]), max_pixels)
     return Image.fromarray(image)
 

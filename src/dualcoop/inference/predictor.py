@@ -110,8 +110,7 @@ class Predictor(ABC):
         """Labels, scores and decisions: one image gives one Prediction, several give a list in their order.
 
         Args:
-            images: see `predict_proba`.
-            batch_size: images in a batch; on a CPU up to four batches are encoded at once.
+            images, batch_size: see `predict_proba`.
             thresholds: for this call, in the place of the model's: one for all classes, one for each (M,), or a
                 mapping that sets the named classes only.
             on_error: "raise" stops at an image that cannot be read; "skip" puts a Prediction whose `error`
@@ -119,8 +118,7 @@ class Predictor(ABC):
             progress, workers, max_pixels, max_bytes: see `predict_proba`.
 
         Raises:
-            DataError: with "raise", naming the first image that cannot be read.
-            ConfigError: for another `on_error`, a batch size or workers under 1, or thresholds that make no sense.
+            DataError, ConfigError: see `predict_proba`; ConfigError for thresholds that make no sense, too.
             ModelError: for thresholds of a name that is no class of this model.
         """
         reading: dict[str, Any] = {"on_error": on_error, "workers": workers}

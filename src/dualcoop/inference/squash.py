@@ -19,15 +19,8 @@ def squash(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint
     """Resize to a square without keeping the proportions.
 
     Squashing keeps what lies near the borders, where labels of a multi-label image often are; the published
-    code does the same.
-
-    Args:
-        image: of any mode.
-        size: side of the square, pixels.
-        interpolation: one of INTERPOLATIONS.
-
-    Returns:
-        (size, size, 3), RGB.
+    code does the same. The image may have any mode, `interpolation` is one of INTERPOLATIONS, and what comes out is
+    RGB, (size, size, 3).
     """
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     return np.asarray(rgb.resize((size, size), INTERPOLATIONS[interpolation]), dtype=np.uint8)

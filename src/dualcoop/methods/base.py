@@ -143,16 +143,10 @@ class Method(RegionClassifier, Predictor):
         quantize: str | None = None,
         calibration: Iterable[ImageInput] | None = None,
     ) -> "ExportedTagger":
-        """Write one ONNX file that `dualcoop.export.OnnxTagger` runs without torch; see `export_onnx` there.
+        """Write one ONNX file, *.onnx, that `dualcoop.export.OnnxTagger` runs without torch.
 
-        Args:
-            path: of the file, *.onnx.
-            quantize: "int8" for 8-bit weights and activations of the image tower.
-            calibration: images that show the range of its activations; some that ship with the package by default.
-
-        Raises:
-            ConfigError: for other options, or when a package is missing.
-            BackboneError: when the image tower cannot be written as ONNX.
+        Arguments and errors are those of `dualcoop.export.export_onnx`: `quantize` "int8" takes 8-bit weights and
+        activations for the image tower, whose range `calibration` images show.
         """
         from dualcoop.export.onnx_file import export_onnx
 
@@ -172,16 +166,13 @@ class Method(RegionClassifier, Predictor):
         """Region features of images, without gradients: (B, R, D) on the model's device.
 
         Args:
-            images: one or many, see `predict_proba`.
-            batch_size: images in a batch; on a CPU up to four batches are encoded at once.
-            progress: called as progress(done, total) after every batch.
+            images, batch_size, progress: see `predict_proba`.
             on_error: "raise" stops at an image that cannot be read; "skip" puts NaN into its place, so that there are
                 features for every image.
             workers, max_pixels, max_bytes: see `predict_proba`.
 
         Raises:
-            DataError: with "raise", naming the first image that cannot be read.
-            ConfigError: see `predict_proba`.
+            DataError, ConfigError: see `predict_proba`.
         """
         reading = {"on_error": on_error, "workers": workers, "max_pixels": max_pixels, "max_bytes": max_bytes}
         regions = [torch.empty(0, *self.region_shape, device=self.device)]

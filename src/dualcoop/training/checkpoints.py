@@ -19,10 +19,7 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     """Write a checkpoint; a kill at any moment leaves the old one or the new one.
 
-    Args:
-        folder: made when absent.
-        tensors: contexts, optimizer moments and whatever else is no number; none shares memory with another.
-        state: JSON values.
+    Of the tensors none shares memory with another; the state is of JSON values. The folder is made when absent.
 
     Raises:
         ModelError: when it cannot be written.

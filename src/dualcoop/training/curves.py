@@ -1,6 +1,7 @@
 """Loss and metric curves of a run, as CSV to compute with and PNG to look at."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,22 @@ HISTORY_FILE = "history.csv"
 CURVES_FILE = "curves.png"
 
 
+@dataclass(eq=False)
 class HistoryFiles(Callback):
-    """Writes the history of a run into its folder: after every epoch as CSV, at the end as curves too.
+    """Writes the history of a run, which grows, into its folder: after every epoch as CSV, at the end as curves too."""
 
-    Args:
-        folder: of the run.
-        history: rows of the run so far; it grows.
-    """
-
-    def __init__(self, folder: Path, history: Sequence[dict[str, Any]]) -> None:
-        self._folder = folder
-        self._history = history
+    folder: Path
+    history: Sequence[dict[str, Any]]
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Write the CSV."""
-        write_history(self._history, self._folder / HISTORY_FILE)
+        write_history(self.history, self.folder / HISTORY_FILE)
 
     def end(self, result: TrainingResult) -> None:
         """Write both, if there was an epoch at all."""
         if result.history:
-            write_history(result.history, self._folder / HISTORY_FILE)
-            plot_history(result.history, self._folder / CURVES_FILE)
+            write_history(result.history, self.folder / HISTORY_FILE)
+            plot_history(result.history, self.folder / CURVES_FILE)
 
 
 def write_history(history: Sequence[dict[str, Any]], path: Path) -> None:

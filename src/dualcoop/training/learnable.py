@@ -28,10 +28,8 @@ def learnable_parameters(model: DualCoOpNetwork, finetune: str) -> Iterator[dict
     """
     learnable = {f"{PROMPTS}{name}": value for name, value in model.prompts.named_parameters()}
     tuned = _tuned_names(model, finetune)
-    learnable |= {
-        f"{BACKBONE}{name}": value
-        for name, value in zip(tuned, model.unfreeze_backbone(tuned) if tuned else (), strict=True)
-    }
+    unfrozen = model.unfreeze_backbone(tuned) if tuned else ()
+    learnable |= {f"{BACKBONE}{name}": value for name, value in zip(tuned, unfrozen, strict=True)}
     try:
         yield learnable
     finally:

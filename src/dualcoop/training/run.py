@@ -118,9 +118,7 @@ class Run:
             raise ModelError(what, remedy=remedy)
         try:
             assign(self.learnable, {name: tensors[f"{NOW}{name}"] for name in self.learnable})
-            self.chosen = {
-                name: tensors[f"{CHOSEN}{name}"].to(parameter.device) for name, parameter in self.learnable.items()
-            }
+            self.chosen = {name: tensors[f"{CHOSEN}{name}"].to(to.device) for name, to in self.learnable.items()}
             self.anchor.restore(tensors)
             restore_optimizer(self.optimizer, tensors)
             self.epochs = Epochs(**state["epochs"])

@@ -9,11 +9,7 @@ def learning_rate(arguments: TrainingArguments, epoch: int, peak: float) -> floa
     """Learning rate of an epoch.
 
     The first epoch after the warm-up has the peak. The cosine counts from there and would reach 0 after as
-    many epochs as the whole run has, so that with the published 50 the last has 0.4 % of the peak.
-
-    Args:
-        arguments, epoch: of the run; epochs count from 0.
-        peak: rate at which the cosine starts.
+    many epochs as the whole run has, so that with the published 50 the last has 0.4 % of the peak. Epochs count from 0.
     """
     warmup = min(arguments.warmup_epochs, max(arguments.epochs - 1, 0))
     if epoch < warmup:

@@ -162,10 +162,8 @@ def _load_matrices(
         if options.minus_one is None and (values == -1).any():
             row = int((values == -1).any(axis=1).argmax())
             raise options.minus_one_unclear(f"{matrix_file}, row {row + 1}", "the matrix")
-        labels = np.zeros(values.shape, dtype=np.int8)
-        labels[values == 1] = 1
-        labels[values == 0] = -(options.zero == "absent")
-        labels[values == -1] = -(options.minus_one == "absent")
+        zero, minus_one = -(options.zero == "absent"), -(options.minus_one == "absent")
+        labels = np.select([values == 1, values == 0], [np.int8(1), np.int8(zero)], np.int8(minus_one))
         parts.append(RawPart(split_of.get(part, part), str(matrix_file), _listed(names), folder, labels))
     return RawDataset(classes, parts, [])
 

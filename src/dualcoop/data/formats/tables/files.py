@@ -38,13 +38,10 @@ class Table:
 
 
 def read_table(path: Path, log: ProblemLog, *, encoding: str = "utf-8", key_columns: Sequence[str] = ()) -> Table:
-    """Open a table by the ending of its name.
+    """Open a table by the ending of its name; the log takes the rows that cannot be read.
 
-    Args:
-        path, log: the log takes the rows that cannot be read.
-        encoding: of text files; a UTF-8 byte order mark is passed over.
-        key_columns: lower-case names one of which the header should have, to tell which character separates
-            the columns of a .csv file (comma, semicolon as European spreadsheets write, or tab).
+    Of `key_columns`, lower-case names, the header should have one, to tell which character separates the columns of a
+    .csv file: comma, semicolon as European spreadsheets write, or tab. A UTF-8 byte order mark is passed over.
 
     Raises:
         DataError: when the file is missing, empty, of another kind, wrongly encoded or broken as a whole.
