@@ -13,13 +13,8 @@ from dualcoop.features.augmentation import RandomNumbers, Transform, augmented
 class Views:
     """Views of an image: the first is plain, the others are augmented.
 
-    A view depends on the image's pixels, the seed and its number alone, not on what other images there are.
-
-    Args:
-        preprocess: the backbone's own, image to (3, S, S).
-        augmentation: see `augmented`.
-        image_size: S, pixels.
-        seed: of the random ones.
+    A view depends on the image's pixels, the seed and its number alone, not on what other images there are. The other
+    arguments are those of `augmented`.
     """
 
     def __init__(self, preprocess: Transform, augmentation: str, image_size: int, seed: int) -> None:

@@ -49,14 +49,7 @@ class Prediction:
         *,
         path: str | os.PathLike[str] | None = None,
     ) -> "Prediction":
-        """Decide every class present whose probability exceeds its threshold.
-
-        Args:
-            classes: M names.
-            probabilities: (M,), in [0, 1].
-            thresholds: (M,), in the same units.
-            path: the file the image came from.
-        """
+        """Decide every class present whose probability (M,), in [0, 1], exceeds its threshold (M,)."""
         present = probabilities > thresholds
         order = np.argsort(-probabilities, kind="stable")
         return cls(

@@ -32,8 +32,7 @@ class Anchor:
         """Scalar in the units of the mean loss, differentiable in the text features; 0 without an anchor.
 
         Args:
-            text: features of the prompts in use, each (M, D) or, with a subset, (K, D).
-            class_subset: (K,), int64, the classes that they belong to; None for all M.
+            text, class_subset: features of the prompts in use, each (M, D), or (K, D) of a subset (K,), int64.
             labels_per_class: n, known training labels per class.
         """
         if not self._strength:

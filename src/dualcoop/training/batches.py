@@ -26,13 +26,7 @@ class RegionSource(Protocol):
 
 
 class EncodedOnce:
-    """Features of frozen images; every epoch takes one view of each image at random.
-
-    Args:
-        features: of the images, in `views` views or more.
-        views: V, how many of them are used.
-        seed: of the choice.
-    """
+    """Features of frozen images; every epoch takes one of the first V views of each image at random, by the seed."""
 
     def __init__(self, features: RegionFeatures, views: int, seed: int) -> None:
         self._features = features

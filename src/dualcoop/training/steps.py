@@ -13,7 +13,6 @@ from torch import Tensor
 from dualcoop.errors import ConfigError, Option
 from dualcoop.functional.losses import LOSSES, Loss
 from dualcoop.network import DualCoOpNetwork
-from dualcoop.prompts import TextFeatures
 from dualcoop.training.anchor import Anchor
 from dualcoop.training.arguments import TrainingArguments
 from dualcoop.training.batches import RegionSource
@@ -58,7 +57,9 @@ def train_epoch(
             continue
         index = None if subset is None else torch.from_numpy(subset).to(model.device)
         regions = source.regions(rows).to(model.device)
-        text = _text_features(model, index, arguments.precision)
+        # Only the tower runs in lower precision, a cosine needs more digits.
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=arguments.precision == "bfloat16"):
+            text = model.text_features(index).mapped(Tensor.float)
         logits = model.logits_from_regions(regions, index, text=text)
         loss = loss_of(logits, torch.from_numpy(chosen).to(model.device))
         penalty = anchor.penalty(text, index, labels_per_class)
@@ -101,9 +102,3 @@ def _batches(
         if arguments.class_sample is not None:
             subset = np.sort(draw.choice(classes, arguments.class_sample, replace=False))
         yield order[start : start + size], subset
-
-
-def _text_features(model: DualCoOpNetwork, class_subset: Tensor | None, precision: str) -> TextFeatures:
-    """Text features in float32: only the tower runs in lower precision, a cosine needs more digits."""
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        return model.text_features(class_subset).mapped(Tensor.float)
