@@ -5,9 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from typer.main import get_command
-
-from dualcoop.cli.app import app
+from dualcoop.cli.app import load_command
 from dualcoop.cli.front_end import ShellFrontEnd
 from dualcoop.data.formats.registry import FORMATS
 from dualcoop.errors import Option
@@ -27,7 +25,7 @@ TABLES: dict[str, tuple[type[Any], ...]] = {
 def table(kinds: Iterable[type[Any]]) -> str:
     """A row for each option that has a meaning of its own: its names, what it takes, its default, what it means."""
     front_end = ShellFrontEnd()
-    front_end.speak_for(get_command(app).commands["train"].params)  # type: ignore[attr-defined]
+    front_end.speak_for(load_command("train").params)
     rows = {}
     for kind in kinds:
         hints = get_type_hints(kind, include_extras=True)

@@ -69,6 +69,10 @@ WITHOUT_TORCH = (
     "dualcoop.training.callbacks",
     "dualcoop.cli",
     "dualcoop.cli.app",
+    *(
+        f"dualcoop.cli.commands.{name}"
+        for name in ("cache", "demo", "evaluate", "explain", "export", "info", "tag", "train")
+    ),
 )
 
 

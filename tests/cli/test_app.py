@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from dualcoop import __version__
+from dualcoop.cli.app import SUMMARIES, load_command
 from dualcoop.cli.commands import info as info_command
 from dualcoop.cli.commands import tag as tag_command
 from dualcoop.errors import DataError
@@ -22,6 +23,11 @@ def test_help_names_every_command(run):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(run, command):
     assert run(command, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_listed_with_the_first_line_of_their_help(command):
+    assert SUMMARIES[command] == load_command(command).help.partition("\n")[0]
 
 
 @pytest.mark.parametrize("command", ["tag", "train", "evaluate", "explain", "export", "cache"])

@@ -1,9 +1,8 @@
 """How messages that are data are spelled for the command that runs."""
 
 import pytest
-from typer.main import get_command
 
-from dualcoop.cli.app import app
+from dualcoop.cli.app import load_command
 from dualcoop.cli.front_end import SHELL, ShellFrontEnd, in_words
 from dualcoop.errors import AnyOf, ConfigError, Only, Option, rendered
 
@@ -11,14 +10,14 @@ from dualcoop.errors import AnyOf, ConfigError, Only, Option, rendered
 @pytest.fixture(scope="module")
 def train():
     front_end = ShellFrontEnd()
-    front_end.speak_for(get_command(app).commands["train"].params)
+    front_end.speak_for(load_command("train").params)
     return front_end
 
 
 @pytest.fixture(scope="module")
 def evaluate():
     front_end = ShellFrontEnd()
-    front_end.speak_for(get_command(app).commands["evaluate"].params)
+    front_end.speak_for(load_command("evaluate").params)
     return front_end
 
 

@@ -41,6 +41,10 @@ def test_describing_itself_loads_nothing_heavy(arguments):
     assert loaded(*arguments) & HEAVY == set()
 
 
+def test_the_list_of_commands_needs_none_of_them_and_no_checks_of_options():
+    assert loaded("--help") & {"pydantic", "annotated_types"} == set()
+
+
 def test_tagging_loads_nothing_that_it_does_not_need():
     image = content.FOLDER / "alpaca.jpg"
     assert loaded("tag", image, "--labels", "dog, beach") & NOT_FOR_TAGGING == set()

@@ -1,23 +1,53 @@
 """The `dualcoop` command."""
 
-from typing import Annotated
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from dualcoop.cli.command_group import Command, CommandGroup
-from dualcoop.cli.commands.cache import cache
-from dualcoop.cli.commands.demo import demo
-from dualcoop.cli.commands.evaluate import evaluate
-from dualcoop.cli.commands.explain import explain
-from dualcoop.cli.commands.export import export
-from dualcoop.cli.commands.info import info
-from dualcoop.cli.commands.tag import tag
-from dualcoop.cli.commands.train import train
 from dualcoop.version import __version__
+
+SUMMARIES = {
+    "tag": "Name what is in images.",
+    "train": "Train a tagger on labelled images; a few labels for each are enough.",
+    "evaluate": "Measure a model on labelled images: mAP, precision, recall and F1, each named with its protocol.",
+    "explain": "Draw where in an image each label was looked for (Eq. 5 of the paper), as a heat map.",
+    "export": "Write a model as one ONNX file: image tower and head, labels and thresholds.",
+    "demo": "Show what a few labels do: tags photographs, trains on a few labels, writes a report. Needs no network.",
+    "info": "Show versions, devices and backbones; or what a trained model's folder holds.",
+    "cache": "List, check and clear the region features that are kept on disk.",
+}
+"""The first lines of the commands' own help, so that their list needs none of their modules."""
+
+
+@cache
+def load_command(name: str) -> Any:
+    """The click command of this name, from the module of commands that is called like it."""
+    found = getattr(import_module(f"dualcoop.cli.commands.{name}"), name)
+    if not isinstance(found, typer.Typer):
+        command, found = found, typer.Typer(rich_markup_mode="markdown", add_completion=False)
+        found.command(cls=Command, no_args_is_help=name not in ("demo", "info"))(command)
+    return typer.main.get_command(found)
+
+
+class LazyCommands(CommandGroup):
+    """Commands of which the one that runs is imported, and no other."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: Command(name, help=summary) for name, summary in SUMMARIES.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Name, command and the rest of the line."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and load_command(name), rest
+
 
 app = typer.Typer(
     name="dualcoop",
-    cls=CommandGroup,
+    cls=LazyCommands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -42,11 +72,6 @@ def options(
     ] = False,
 ) -> None:
     """Recognise every label in an image when only a few labels are known."""
-
-
-for command in (tag, train, evaluate, explain, export, demo, info):
-    app.command(cls=Command, no_args_is_help=command not in (demo, info))(command)
-app.add_typer(cache, name="cache")
 
 
 def main() -> None:

@@ -19,7 +19,13 @@ from dualcoop.errors import ConfigError, Option
 if TYPE_CHECKING:
     from dualcoop.cache import Contents
 
-cache = typer.Typer(no_args_is_help=True, help="List, check and clear the region features that are kept on disk.")
+cache = typer.Typer(
+    name="cache",
+    help="List, check and clear the region features that are kept on disk.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
 
 Folder = Annotated[
     Path | None,
