@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from dualcoop.cli.output import (
-    TableWriter,
     check_output,
     chosen_format,
     finished_paths,
     open_writer,
+    table_writer,
 )
 from dualcoop.errors import ConfigError, DataError
 from dualcoop.inference.prediction import Prediction
@@ -29,7 +29,7 @@ def prediction(path="a.jpg", scores=(0.9, 0.2, 0.6)):
 def write(path, format, predictions, *, top=2, resume=False):
     with open_writer(path, format, console=Console(), paths=[], classes=CLASSES, top=top, resume=resume) as writer:
         for each in predictions:
-            writer.write(each)
+            writer(each)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_csv_with_all_scores_has_a_column_for_each_class(tmp_path):
 def test_rows_are_in_the_file_at_once(tmp_path, format):
     path = tmp_path / "o"
     with open_writer(path, format, console=Console(), paths=[], classes=CLASSES, top=1) as writer:
-        writer.write(prediction())
+        writer(prediction())
         assert "a.jpg" in path.read_text()
 
 
 def test_table_marks_labels_decided_present_and_lists_best_first():
     stream = io.StringIO()
-    TableWriter(Console(file=stream, width=40), [Path("a.jpg"), Path("longer.jpg")], 3).write(prediction())
+    table_writer(Console(file=stream, width=40), [Path("a.jpg"), Path("longer.jpg")], 3)(prediction())
     assert stream.getvalue() == "a.jpg       *dog 0.90  *kite 0.60  beach 0.20\n"
 
 
@@ -84,7 +84,7 @@ def test_table_on_a_terminal_cuts_long_names_from_the_left_and_lines_at_its_widt
     stream = io.StringIO()
     name = "folder/" * 20 + "a.jpg"
     console = Console(file=stream, width=60, force_terminal=True, color_system=None)
-    TableWriter(console, [Path(name)], 3).write(prediction(name))
+    table_writer(console, [Path(name)], 3)(prediction(name))
     line = stream.getvalue().rstrip("\n")
     assert line.startswith("...")
     assert "folder/a.jpg  *dog" in line

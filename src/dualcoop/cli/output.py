@@ -2,10 +2,11 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,120 +25,79 @@ DECIMALS = 4
 
 Format: TypeAlias = Literal["table", "jsonl", "csv"]
 """Forms in which predictions are written."""
-
-
-class RowWriter(Protocol):
-    """Takes predictions one after the other."""
-
-    def write(self, prediction: "Prediction") -> None:
-        """Write one prediction so that nothing of it stays in a buffer."""
+Writer: TypeAlias = "Callable[[Prediction], None]"
+"""Writes one prediction so that nothing of it stays in a buffer."""
 
 
 def chosen_format(format: Format | None, output: Path | None) -> Format:
     """The format asked for, or what the file's ending says; a table on the terminal, JSONL in other files."""
-    if format is not None:
-        return format
-    if output is None:
-        return "table"
+    if format is not None or output is None:
+        return format or "table"
     return "csv" if output.suffix.lower() == ".csv" else "jsonl"
 
 
-class TableWriter:
-    """Lines for people: the image, then its best labels with their scores, those decided present marked.
+def table_writer(console: Console, paths: Sequence[Path], top: int | None) -> Writer:
+    """Lines for people: the image, then its `top` best labels with their scores, those decided present marked.
 
-    Args:
-        console: where the lines go; a terminal gets colours and lines cut at its width.
-        paths: all images, which decide the width of the first column.
-        top: labels a line.
+    All `paths` decide the width of the first column; on a terminal it has a limit, and lines are cut.
     """
+    cut = console.is_terminal
+    width = max((cell_len(str(path)) for path in paths), default=0)
+    width = min(width, PATH_WIDTH) if cut else width
 
-    def __init__(self, console: Console, paths: Sequence[Path], top: int | None) -> None:
-        self.console = console
-        self.top = top
-        widest = max((cell_len(str(path)) for path in paths), default=0)
-        self.width = min(widest, PATH_WIDTH) if console.is_terminal else widest
-
-    def write(self, prediction: "Prediction") -> None:
-        """Print one line."""
+    def write(prediction: "Prediction") -> None:
         name = str(prediction.path)
-        if cell_len(name) > self.width:
-            name = "..." + name[len(name) - self.width + 3 :]
-        line = Text(name + " " * (self.width - cell_len(name)))
-        scores = prediction.top(len(prediction.scores) if self.top is None else self.top)
-        for label, score in scores:
+        if cell_len(name) > width:
+            name = "..." + name[len(name) - width + 3 :]
+        line = Text(name + " " * (width - cell_len(name)))
+        for label, score in _best(prediction, top):
             present = prediction.decisions[label]
             line.append("  ")
             line.append(f"{MARK if present else ''}{label} {score:.2f}", style="bold green" if present else "dim")
-        cut = self.console.is_terminal
-        self.console.print(
-            line,
-            no_wrap=cut,
-            overflow="ellipsis" if cut else None,
-            crop=cut,
-            soft_wrap=not cut,
-            highlight=False,
-        )
-        self.console.file.flush()
+        overflow: Literal["ellipsis"] | None = "ellipsis" if cut else None
+        console.print(line, no_wrap=cut, overflow=overflow, crop=cut, soft_wrap=not cut, highlight=False)
+        console.file.flush()
+
+    return write
 
 
-class JsonlWriter:
-    """One JSON object a line: path, labels (decided present, best first), scores (best first).
+def jsonl_writer(stream: IO[str], top: int | None) -> Writer:
+    """One JSON object a line: path, labels (decided present, best first), the `top` best scores (best first)."""
 
-    Args:
-        stream: text stream.
-        top: scores in an object, None for all.
-    """
+    def write(prediction: "Prediction") -> None:
+        scores = {name: round(score, DECIMALS) for name, score in _best(prediction, top)}
+        row = {"path": str(prediction.path), "labels": list(prediction.labels), "scores": scores}
+        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        stream.flush()
 
-    def __init__(self, stream: IO[str], top: int | None) -> None:
-        self.stream = stream
-        self.top = top
-
-    def write(self, prediction: "Prediction") -> None:
-        """Write and flush one line."""
-        scores = prediction.top(len(prediction.scores) if self.top is None else self.top)
-        row = {
-            "path": str(prediction.path),
-            "labels": list(prediction.labels),
-            "scores": {name: round(score, DECIMALS) for name, score in scores},
-        }
-        self.stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self.stream.flush()
+    return write
 
 
-class CsvWriter:
-    """Columns image, labels (`dog;beach`, decided present) and scores; or, with all scores, one for each class.
+def csv_writer(stream: IO[str], top: int | None, classes: Sequence[str], *, header: bool) -> Writer:
+    """Columns image, labels (`dog;beach`, decided present) and the `top` best scores; or all, one for each class."""
+    rows = csv.writer(stream, lineterminator="\n")
+    if header:
+        rows.writerow(csv_header(top, classes))
+        stream.flush()
 
-    Args:
-        stream: text stream.
-        top: entries of the column of scores; None for a column of each class instead.
-        classes: names of these columns.
-        header: write the first line; not when an existing file is continued.
-    """
-
-    def __init__(self, stream: IO[str], top: int | None, classes: Sequence[str], *, header: bool = True) -> None:
-        self.stream = stream
-        self.top = top
-        self.classes = classes
-        self._rows = csv.writer(stream, lineterminator="\n")
-        if header:
-            self._rows.writerow(csv_header(top, classes))
-            stream.flush()
-
-    def write(self, prediction: "Prediction") -> None:
-        """Write and flush one line."""
-        row = [str(prediction.path), LABEL_SEPARATOR.join(prediction.labels)]
-        if self.top is None:
-            row += [f"{prediction.scores[name]:.{DECIMALS}f}" for name in self.classes]
+    def write(prediction: "Prediction") -> None:
+        if top is None:
+            scores = [f"{prediction.scores[name]:.{DECIMALS}f}" for name in classes]
         else:
-            best = prediction.top(self.top)
-            row.append(LABEL_SEPARATOR.join(f"{name}:{score:.{DECIMALS}f}" for name, score in best))
-        self._rows.writerow(row)
-        self.stream.flush()
+            scores = [LABEL_SEPARATOR.join(f"{name}:{score:.{DECIMALS}f}" for name, score in prediction.top(top))]
+        rows.writerow([str(prediction.path), LABEL_SEPARATOR.join(prediction.labels), *scores])
+        stream.flush()
+
+    return write
 
 
 def csv_header(top: int | None, classes: Sequence[str]) -> list[str]:
     """First line of a CSV file of predictions."""
     return ["image", "labels", *(classes if top is None else ["scores"])]
+
+
+def _best(prediction: "Prediction", top: int | None) -> list[tuple[str, float]]:
+    return prediction.top(len(prediction.scores) if top is None else top)
 
 
 def check_output(output: Path | None, format: Format, *, resume: bool, overwrite: bool) -> None:
@@ -171,7 +131,9 @@ def finished_paths(output: Path, format: Format, top: int | None, classes: Seque
     """
     if not output.exists():
         return set()
-    _drop_cut_line(output)
+    content = output.read_bytes()
+    if content and not content.endswith(b"\n"):
+        os.truncate(output, content.rfind(b"\n") + 1)
     remedy = ("name another file, or start it anew with ", Option("overwrite"))
     try:
         with output.open(encoding="utf-8", newline="") as stream:
@@ -193,13 +155,6 @@ def finished_paths(output: Path, format: Format, top: int | None, classes: Seque
         raise DataError(what, where=str(output), remedy=remedy) from error
 
 
-def _drop_cut_line(output: Path) -> None:
-    content = output.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with output.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-
-
 @contextmanager
 def open_writer(
     output: Path | None,
@@ -210,8 +165,8 @@ def open_writer(
     classes: Sequence[str],
     top: int | None,
     resume: bool = False,
-) -> Iterator[RowWriter]:
-    """A writer of rows to a file, or to stdout.
+) -> Iterator[Writer]:
+    """What writes rows to a file, or to stdout.
 
     Args:
         output: None for stdout.
@@ -222,27 +177,18 @@ def open_writer(
         top: scores a row, None for all.
         resume: append to the file.
     """
+
+    def writer(stream: IO[str], console: Console | None = None, *, header: bool = True) -> Writer:
+        if format == "jsonl":
+            return jsonl_writer(stream, top)
+        if format == "csv":
+            return csv_writer(stream, top, classes, header=header)
+        return table_writer(console or Console(file=stream, width=10_000), paths, top)
+
     if output is None:
-        yield _writer(console.file, format, lambda: console, paths, classes, top, header=True)
+        yield writer(console.file, console)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     header = not (resume and output.exists() and output.stat().st_size)
     with output.open("a" if resume else "w", encoding="utf-8", newline="") as stream:
-        yield _writer(stream, format, lambda: Console(file=stream, width=10_000), paths, classes, top, header=header)
-
-
-def _writer(
-    stream: IO[str],
-    format: Format,
-    console: Callable[[], Console],
-    paths: Sequence[Path],
-    classes: Sequence[str],
-    top: int | None,
-    *,
-    header: bool,
-) -> RowWriter:
-    if format == "jsonl":
-        return JsonlWriter(stream, top)
-    if format == "csv":
-        return CsvWriter(stream, top, classes, header=header)
-    return TableWriter(console(), paths, top)
+        yield writer(stream, header=header)

@@ -16,7 +16,7 @@ from dualcoop.cli.messages import duration, say, stderr_console, warn
 from dualcoop.cli.models import is_exported, open_exported, open_model, refuse_backbone
 from dualcoop.cli.option_groups import grouped
 from dualcoop.cli.options import THRESHOLD, LabelOptions, ModelOptions, Share, TaggingOptions
-from dualcoop.cli.output import Format, RowWriter, check_output, chosen_format, finished_paths, open_writer
+from dualcoop.cli.output import Format, Writer, check_output, chosen_format, finished_paths, open_writer
 from dualcoop.cli.progress import progress_bar
 from dualcoop.counting import counted
 from dualcoop.errors import ConfigError, DataError, Option
@@ -152,10 +152,10 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
     return found.paths
 
 
-def _write(predictions: "Iterator[Prediction]", writer: RowWriter, tally: Tally) -> None:
+def _write(predictions: "Iterator[Prediction]", writer: Writer, tally: Tally) -> None:
     for prediction in predictions:
         if prediction.error is None:
-            writer.write(prediction)
+            writer(prediction)
             tally.tagged += 1
         else:
             warn(f"skipped {in_words(prediction)}")
