@@ -67,21 +67,13 @@ def option(
         shown_default: what is said of a default that does not speak for itself.
         word_for_none: what the command line takes for None where None is not the default.
     """
-    metadata = {
-        "help": help,
-        "panel": panel,
-        "flags": flags,
-        "metavar": metavar,
-        "shown_default": shown_default,
-        "word_for_none": word_for_none,
-    }
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=dict(locals()))
 
 
 def option_of(kind: type[Any], name: str, **changes: Any) -> Any:
     """The option of another class once more, with what is different about it; arguments as `option`'s."""
     described = next(each for each in fields(kind) if each.name == name)
-    return option(**{"default": described.default, **described.metadata, **changes})
+    return option(**{**described.metadata, **changes})
 
 
 def documented(kind: type[Options]) -> type[Options]:

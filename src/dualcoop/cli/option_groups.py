@@ -32,7 +32,8 @@ class FieldsOf:
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Spread groups of options into options of their own, and collect them again.
 
-    A group is a parameter that is a dataclass of `dualcoop.options.option`s, or marked with `FieldsOf`.
+    A group is a parameter that is a dataclass of `dualcoop.options.option`s, or marked with `FieldsOf`. The `PANEL` of
+    a class is the heading of those of its options that have none.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
@@ -80,7 +81,7 @@ def _parameter(name: str, group: Any) -> inspect.Parameter:
     annotation = typer.Option(
         *flags,
         help=f'{shown["help"]} "{word}" stands for none.' if word else shown["help"],
-        rich_help_panel=shown["panel"],
+        rich_help_panel=shown["panel"] or getattr(group, "PANEL", None),
         metavar=metavar,
         min=bound(kind, Ge),
         max=bound(kind, Le),

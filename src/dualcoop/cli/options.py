@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import typer
 from annotated_types import Ge, Le
@@ -12,8 +12,6 @@ from dualcoop.data.formats.options import PANEL as DATA
 from dualcoop.data.formats.registry import AUTO, FORMATS
 from dualcoop.options import AboveZero, Counted, FeaturePrecision, Precision, option, option_of
 from dualcoop.training.arguments import CACHE, TrainingArguments
-
-COMPUTING = "Computing"
 
 if TYPE_CHECKING:
     FormatName: TypeAlias = str
@@ -59,14 +57,14 @@ class ModelOptions:
 class ComputeOptions:
     """Where and how to compute."""
 
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; auto takes the fastest.", panel=COMPUTING)
+    PANEL: ClassVar = "Computing"
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; auto takes the fastest.")
     precision: AutoPrecision = option(
-        "float32",
-        "Of the encoders; bfloat16 is faster on recent hardware, auto takes it where it is.",
-        panel=COMPUTING,
+        "float32", "Of the encoders; bfloat16 is faster on recent hardware, auto takes it where it is."
     )
     image_size: Counted | None = option(
-        None, "Side of the square input in pixels; by default the backbone's own, or as saved.", panel=COMPUTING
+        None, "Side of the square input in pixels; by default the backbone's own, or as saved."
     )
 
 
@@ -74,11 +72,9 @@ class ComputeOptions:
 class PassOptions(ComputeOptions):
     """Where and how to compute one pass over images."""
 
-    batch_size: Counted = option(32, "Images encoded at once.", panel=COMPUTING)
+    batch_size: Counted = option(32, "Images encoded at once.")
     workers: Counted | None = option(
-        None,
-        "Threads that read images while others are encoded; by default one for each core, at most 8.",
-        panel=COMPUTING,
+        None, "Threads that read images while others are encoded; by default one for each core, at most 8."
     )
 
 
@@ -86,39 +82,41 @@ class PassOptions(ComputeOptions):
 class TaggingOptions(PassOptions):
     """Where and how to compute when nothing is measured or learned: as fast as the hardware allows."""
 
-    precision: AutoPrecision = option("auto", "Of the encoders; auto takes bfloat16 where it is fast.", panel=COMPUTING)
+    precision: AutoPrecision = option("auto", "Of the encoders; auto takes bfloat16 where it is fast.")
 
 
 @dataclass(frozen=True)
 class CacheOptions:
     """Where region features are kept from one run to the next."""
 
+    PANEL: ClassVar = CACHE
+
     cache_dir: Path | None = option(
         None,
         "Folder for region features, so that no image is encoded twice; by default $DUALCOOP_CACHE or the user's own "
         "(`dualcoop cache list` names it).",
-        panel=CACHE,
         flags=("--cache",),
         metavar="DIR",
     )
-    no_cache: bool = option(False, "Keep them for this run only.", panel=CACHE)
-    cache_size: AboveZero = option_of(TrainingArguments, "cache_size", panel=CACHE)
-    feature_precision: FeaturePrecision = option_of(TrainingArguments, "feature_precision", panel=CACHE)
+    no_cache: bool = option(False, "Keep them for this run only.")
+    cache_size: AboveZero = option_of(TrainingArguments, "cache_size")
+    feature_precision: FeaturePrecision = option_of(TrainingArguments, "feature_precision")
 
 
 @dataclass(frozen=True)
 class DataOptions:
     """Where a data set is and how its images are; what each format takes besides stands with the formats."""
 
+    PANEL: ClassVar = DATA
+
     images: Path | None = option(
         None,
         "Folder that the image names start from; by default the table's own, or the data set's usual one.",
-        panel=DATA,
         metavar="DIR",
     )
-    format: FormatName = option(AUTO, "What TABLE is.", panel=DATA, flags=("--data-format",))
-    check_images: bool = option(False, "Decode every image first to find broken ones.", panel=DATA)
-    strict: bool = option(False, "Stop at the first row or image that cannot be used.", panel=DATA)
+    format: FormatName = option(AUTO, "What TABLE is.", flags=("--data-format",))
+    check_images: bool = option(False, "Decode every image first to find broken ones.")
+    strict: bool = option(False, "Stop at the first row or image that cannot be used.")
 
 
 ReadingOptions = Annotated[dict[str, Any], FieldsOf(*(each.options for each in FORMATS.values()))]

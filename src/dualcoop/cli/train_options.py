@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from annotated_types import Le
 
 from dualcoop.options import Aggregation, Amount, Whole, option
 from dualcoop.prompts.config import PROMPTS
-
-HOLD_OUT = "Labels and parts"
 
 Recipe: TypeAlias = Literal["default", "published", "published-voc", "published-zero-shot"]
 
@@ -29,20 +27,20 @@ class OutputOptions:
 class HoldOutOptions:
     """Which labels may be seen, and which images judge."""
 
+    PANEL: ClassVar = "Labels and parts"
+
     known_fraction: float | None = option(
         None,
         "Hide labels at random and train on this share of them, to see what few labels do; validation labels are "
         "hidden alike.",
-        panel=HOLD_OUT,
     )
-    mask_seed: Whole = option(0, "Which labels are hidden.", panel=HOLD_OUT)
+    mask_seed: Whole = option(0, "Which labels are hidden.")
     valid_fraction: Annotated[Amount, Le(0.9)] | None = option(
         None,
         "Share of the training images held out to choose thresholds and to report on. By default 0.2 where the table "
         "has no valid part, otherwise none.",
-        panel=HOLD_OUT,
     )
-    split_seed: Whole = option(0, "Which images are held out.", panel=HOLD_OUT)
+    split_seed: Whole = option(0, "Which images are held out.")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 from rich.console import Console
@@ -16,31 +16,20 @@ from dualcoop.cli.messages import duration, say, stderr_console, warn
 from dualcoop.cli.models import is_exported, open_exported, open_model, refuse_backbone
 from dualcoop.cli.option_groups import grouped
 from dualcoop.cli.options import THRESHOLD, LabelOptions, ModelOptions, Share, TaggingOptions
-from dualcoop.cli.output import Format, Writer, check_output, chosen_format, finished_paths, open_writer
+from dualcoop.cli.output import Format, check_output, chosen_format, finished_paths, open_writer
 from dualcoop.cli.progress import progress_bar
 from dualcoop.counting import counted
-from dualcoop.errors import ConfigError, DataError, Option
+from dualcoop.errors import ConfigError, DataError, Option, Text
 from dualcoop.options import Counted, option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dualcoop.export.tagger import OnnxTagger
-    from dualcoop.inference.prediction import Prediction
     from dualcoop.methods.base import Method
-
-OUTPUT = "Output"
 
 
 @dataclass
 class Tally:
-    """What became of the images.
-
-    Attributes:
-        tagged: predictions written.
-        skipped: images that could not be read.
-        before: images that an earlier run had tagged.
-    """
+    """What became of the images: predictions written, images not read, and those that an earlier run had tagged."""
 
     tagged: int = 0
     skipped: int = 0
@@ -51,24 +40,23 @@ class Tally:
 class OutputOptions:
     """Where predictions go, and how much of them."""
 
+    PANEL: ClassVar = "Output"
+
     format: Format | None = option(
-        None, "By default a table, or what the output file's name says.", panel=OUTPUT, flags=("--format", "-f")
+        None, "By default a table, or what the output file's name says.", flags=("--format", "-f")
     )
-    output: Path | None = option(
-        None, "Write to a file, row by row.", panel=OUTPUT, flags=("--output", "-o"), metavar="FILE"
-    )
-    resume: bool = option(False, "Go on with the output file: skip what it holds.", panel=OUTPUT)
-    overwrite: bool = option(False, "Start the output file anew.", panel=OUTPUT)
-    top: Counted = option(5, "Scores to show for each image.", panel=OUTPUT, flags=("--top", "-k"))
-    all_scores: bool = option(False, "Show the scores of all labels.", panel=OUTPUT)
-    threshold: Share | None = option(None, THRESHOLD, panel=OUTPUT)
+    output: Path | None = option(None, "Write to a file, row by row.", flags=("--output", "-o"), metavar="FILE")
+    resume: bool = option(False, "Go on with the output file: skip what it holds.")
+    overwrite: bool = option(False, "Start the output file anew.")
+    top: Counted = option(5, "Scores to show for each image.", flags=("--top", "-k"))
+    all_scores: bool = option(False, "Show the scores of all labels.")
+    threshold: Share | None = option(None, THRESHOLD)
 
 
 @grouped
 def tag(
     paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATHS...", help="Images, folders (with all below them) and globs.", show_default=False),
+        list[str], typer.Argument(metavar="PATHS...", help="Images, folders (with all below them) and globs.")
     ],
     label: LabelOptions,
     source: ModelOptions,
@@ -102,14 +90,8 @@ def tag(
             computing,
             progress_bar("tagging", len(remaining), console=display) as update,
             open_writer(
-                out.output,
-                kind,
-                console=stdout,
-                paths=images,
-                classes=network.classes,
-                top=top,
-                resume=out.resume,
-            ) as writer,
+                out.output, kind, console=stdout, paths=images, classes=network.classes, top=top, resume=out.resume
+            ) as write,
         ):
             predictions = network.iter_predictions(
                 remaining,
@@ -119,7 +101,13 @@ def tag(
                 progress=update,
                 workers=compute.workers,
             )
-            _write(predictions, writer, tally)
+            for prediction in predictions:
+                if prediction.error is None:
+                    write(prediction)
+                    tally.tagged += 1
+                else:
+                    warn(f"skipped {in_words(prediction)}")
+                    tally.skipped += 1
     except KeyboardInterrupt:
         _say_stopped(tally, len(remaining), out.output, kind)
         raise
@@ -152,22 +140,13 @@ def _find(paths: list[str], strict: bool) -> list[Path]:
     return found.paths
 
 
-def _write(predictions: "Iterator[Prediction]", writer: Writer, tally: Tally) -> None:
-    for prediction in predictions:
-        if prediction.error is None:
-            writer(prediction)
-            tally.tagged += 1
-        else:
-            warn(f"skipped {in_words(prediction)}")
-            tally.skipped += 1
-
-
 def _say_stopped(tally: Tally, total: int, output: Path | None, kind: Format) -> None:
-    kept = "" if output is None else f"; they are in {output}"
-    further = (
-        () if output is None or kind == "table" else (" (the same command with ", Option("resume"), " does the rest)")
-    )
-    say((f"{tally.tagged:,} of {counted(total, 'image')} tagged{kept}", *further))
+    said: list[Text] = [f"{tally.tagged:,} of {counted(total, 'image')} tagged"]
+    if output is not None:
+        said.append(f"; they are in {output}")
+        if kind != "table":
+            said += [" (the same command with ", Option("resume"), " does the rest)"]
+    say(tuple(said))
 
 
 def _say_done(tally: Tally, seconds: float, output: Path | None) -> None:
