@@ -24,17 +24,16 @@ def read_labels(text: str | None, file: Path | None = None) -> list[str] | None:
     if text is None and file is None:
         return None
     if text is not None and file is not None:
-        raise ConfigError(
-            ("give the labels with ", Option("labels"), " or with ", Option("labels_file"), ", not with both")
-        )
+        ways = Option("labels"), " or with ", Option("labels_file")
+        raise ConfigError(("give the labels with ", *ways, ", not with both"))
     if text is not None and text.startswith(FILE_MARK):
         file = Path(text.removeprefix(FILE_MARK))
     names = _split(text or "") if file is None else _read_lines(file)
     if not names:
         remedy = ("give names such as ", EXAMPLE)
-        if file is None:
-            raise ConfigError("holds no label", option="labels", remedy=remedy)
-        raise ConfigError("there is no label in this file", where=str(file), remedy=remedy)
+        if file is not None:
+            raise ConfigError("there is no label in this file", where=str(file), remedy=remedy)
+        raise ConfigError("holds no label", option="labels", remedy=remedy)
     once = list(dict.fromkeys(names))
     if len(once) < len(names):
         repeated = next(name for name in once if names.count(name) > 1)

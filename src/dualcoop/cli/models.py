@@ -32,6 +32,8 @@ def open_model(
         ModelError, BackboneError: when the model or its backbone cannot be loaded.
     """
     refuse_backbone(model, backbone)
+    from dualcoop.export.tagger import is_exported
+
     if model is not None and is_exported(model):
         what = "this is an exported file, which only `dualcoop tag` takes"
         raise ConfigError(what, where=model, remedy="give the model that it was made of")
@@ -50,10 +52,8 @@ def open_model(
             trained = load_method(model, device=compute.device, image_size=compute.image_size)
         except ConfigError as error:
             untrained = ("leave ", Option("model"), " out and give ", Option("labels"), " (and ", Option("backbone"))
-            remedy = (
-                "give the folder that `dualcoop train` wrote, or owner/name on the hub",
-                AnyOf(("; for any labels without training, ", *untrained, ")")),
-            )
+            folder = "give the folder that `dualcoop train` wrote, or owner/name on the hub"
+            remedy = (folder, AnyOf(("; for any labels without training, ", *untrained, ")")))
             raise ConfigError(f"{model!r} is no trained model", remedy=remedy) from error
         return trained.with_classes(labels) if labels else trained
 
@@ -72,30 +72,17 @@ def refuse_backbone(model: str | None, backbone: str | None) -> None:
         ConfigError: when both are given.
     """
     if model is not None and backbone is not None:
-        what = (
-            Option("model", model),
-            " has a backbone of its own, so ",
-            Option("backbone", backbone),
-            " does nothing",
-        )
+        idle = Option("backbone", backbone)
+        what = (Option("model", model), " has a backbone of its own, so ", idle, " does nothing")
         remedy = ("leave one of the two out: ", Option("backbone"), " is for labels without training")
         raise ConfigError(what, remedy=remedy)
 
 
 def is_backbone(name: str) -> bool:
     """Whether this names a backbone rather than a trained model."""
-    if Path(name).expanduser().is_dir():
-        return False
     from dualcoop.backbones.loading.names import names_backbone
 
-    return names_backbone(name)
-
-
-def is_exported(name: str) -> bool:
-    """Whether this names a file that `dualcoop export` wrote."""
-    from dualcoop.export.tagger import is_exported
-
-    return is_exported(name)
+    return not Path(name).expanduser().is_dir() and names_backbone(name)
 
 
 def open_exported(file: str, labels: Sequence[str] | None, compute: ComputeOptions) -> "OnnxTagger":

@@ -99,9 +99,4 @@ def given(context: typer.Context, names: Iterable[str]) -> set[str]:
 
 def plain(group: Any) -> dict[str, Any]:
     """All fields of a group as JSON values."""
-    return {each.name: plain_value(getattr(group, each.name)) for each in fields(group)}
-
-
-def plain_value(value: Any) -> Any:
-    """An option's value as JSON knows it."""
-    return str(value) if isinstance(value, Path) else value
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(group).items()}

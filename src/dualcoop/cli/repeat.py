@@ -22,12 +22,7 @@ RENAMED = {"data_format": "format", "cache": "cache_dir"}
 
 @dataclass(frozen=True)
 class PastRun:
-    """What a run.json says.
-
-    Attributes:
-        path: the file.
-        content: all of it.
-    """
+    """All that a run.json says, and where it is."""
 
     path: Path
     content: dict[str, Any]
@@ -41,30 +36,23 @@ class PastRun:
         """
         options = (self.content.get("source") or {}).get(OPTIONS)
         if not isinstance(options, dict):
-            raise ConfigError(
-                "the run was not started by `dualcoop train`, so it does not say where its data are",
-                where=str(self.path),
-                remedy="give the options yourself",
-            )
+            what = "the run was not started by `dualcoop train`, so it does not say where its data are"
+            raise ConfigError(what, where=str(self.path), remedy="give the options yourself")
         return options
 
     def compare(self, model: "DualCoOp", parts: dict[str, "LabelledImages | None"]) -> None:
         """Warn where the data or the backbone are not those of the run."""
         recorded = self.content.get("data", {})
         for name, part in parts.items():
-            was = recorded.get(name, {}).get("fingerprint")
-            now = None if part is None else part.fingerprint()
-            if was != now:
-                warn(
-                    f"the {name} images or labels are not those of {self.path} (fingerprint {_short(now)}, then "
-                    f"{_short(was)}): the result will differ."
-                )
+            was, now = recorded.get(name, {}).get("fingerprint"), None if part is None else part.fingerprint()
+            self._expect(f"{name} images or labels are not those", was, now)
         was, now = self.content.get("model", {}).get("backbone_fingerprint"), model.backbone_fingerprint()
+        self._expect("backbone is not that", was, now)
+
+    def _expect(self, otherwise: str, was: str | None, now: str | None) -> None:
         if was != now:
-            warn(
-                f"the backbone is not that of {self.path} (fingerprint {_short(now)}, then {_short(was)}): the "
-                "result will differ."
-            )
+            prints = f"(fingerprint {_short(now)}, then {_short(was)})"
+            warn(f"the {otherwise} of {self.path} {prints}: the result will differ.")
 
 
 def use_run(context: typer.Context, path: Path | None) -> Path | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dualcoop.cli.caching import open_cache
@@ -9,15 +10,21 @@ from dualcoop.cli.compute import resolved
 from dualcoop.cli.options import CacheOptions, ComputeOptions
 from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, Recipe
 from dualcoop.counting import counted
-from dualcoop.errors import ConfigError, Option
+from dualcoop.errors import ConfigError, Option, Text
 from dualcoop.prompts.config import PromptConfig
 from dualcoop.training.arguments import TrainingArguments
 
 if TYPE_CHECKING:
-    from dualcoop.data.labels import DatasetSplits, LabelledImages
+    from dualcoop.data.labels import DatasetSplits
     from dualcoop.data.masks import LabelMask
 
 DEFAULT_VALID_FRACTION = 0.2
+RECIPES: dict[Recipe, tuple[Callable[[], TrainingArguments], Callable[[], PromptConfig]]] = {
+    "default": (TrainingArguments, PromptConfig),
+    "published": (TrainingArguments.published, PromptConfig.paper_partial_labels),
+    "published-voc": (partial(TrainingArguments.published, voc=True), PromptConfig.paper_partial_labels),
+    "published-zero-shot": (partial(TrainingArguments.published, zero_shot=True), PromptConfig.paper_zero_shot),
+}
 WORDS_FOR_NONE = {each.name: each.metadata.get("word_for_none") for each in fields(PromptConfig)}
 
 
@@ -40,18 +47,12 @@ def check_output_folder(out: OutputOptions) -> None:
     if out.resume or out.overwrite:
         return
     if is_saved_model(folder):
-        raise ConfigError(
-            "there is a model in this folder",
-            where=str(folder),
-            remedy=("name another one, or replace it with ", Option("overwrite")),
-        )
+        remedy: Text = ("name another one, or replace it with ", Option("overwrite"))
+        raise ConfigError("there is a model in this folder", where=str(folder), remedy=remedy)
     # A finished run leaves its checkpoint beside its model, so this one is all that there is of a run.
     if (folder / CHECKPOINT_FILE).is_file():
-        raise ConfigError(
-            "an interrupted run is in this folder",
-            where=str(folder),
-            remedy=("go on with ", Option("resume"), ", or drop it with ", Option("overwrite")),
-        )
+        remedy = ("go on with ", Option("resume"), ", or drop it with ", Option("overwrite"))
+        raise ConfigError("an interrupted run is in this folder", where=str(folder), remedy=remedy)
 
 
 def with_valid_part(splits: "DatasetSplits", hold_out: HoldOutOptions) -> "DatasetSplits":
@@ -62,14 +63,10 @@ def with_valid_part(splits: "DatasetSplits", hold_out: HoldOutOptions) -> "Datas
     fraction = hold_out.valid_fraction
     if splits.valid is not None:
         if fraction:
-            raise ConfigError(
-                f"the data have a valid part of their own ({counted(len(splits.valid), 'image')})",
-                remedy=("leave out ", Option("valid_fraction")),
-            )
+            what = f"the data have a valid part of their own ({counted(len(splits.valid), 'image')})"
+            raise ConfigError(what, remedy=("leave out ", Option("valid_fraction")))
         return splits
-    if fraction is None:
-        fraction = DEFAULT_VALID_FRACTION
-    held = round(fraction * len(splits.train))
+    held = round((DEFAULT_VALID_FRACTION if fraction is None else fraction) * len(splits.train))
     if not held:
         return splits
     train, valid = hold_out_images(splits.train, held, hold_out.split_seed)
@@ -82,22 +79,14 @@ def with_hidden_labels(splits: "DatasetSplits", hold_out: HoldOutOptions) -> tup
     """The data with labels hidden in the train and valid parts, and the train part's mask."""
     from dualcoop.data.masks import partial_label_mask
 
-    if hold_out.known_fraction is None:
+    share, seed = hold_out.known_fraction, hold_out.mask_seed
+    if share is None:
         return splits, None
-
-    def masked(part: "LabelledImages") -> tuple["LabelledImages", "LabelMask"]:
-        assert hold_out.known_fraction is not None
-        mask = partial_label_mask(part, hold_out.known_fraction, hold_out.mask_seed)
-        return mask.apply(part), mask
-
     assert splits.train is not None
-    train, mask = masked(splits.train)
-    valid = None if splits.valid is None else masked(splits.valid)[0]
-    note = (
-        f"labels of train and valid were hidden, each kept with probability {hold_out.known_fraction:g} (seed "
-        f"{hold_out.mask_seed})"
-    )
-    return replace(splits, train=train, valid=valid, notes=(*splits.notes, note)), mask
+    mask = partial_label_mask(splits.train, share, seed)
+    valid = None if splits.valid is None else partial_label_mask(splits.valid, share, seed).apply(splits.valid)
+    note = f"labels of train and valid were hidden, each kept with probability {share:g} (seed {seed})"
+    return replace(splits, train=mask.apply(splits.train), valid=valid, notes=(*splits.notes, note)), mask
 
 
 def training_arguments(
@@ -112,15 +101,9 @@ def training_arguments(
     """The recipe's arguments with what was given in their place."""
     from dualcoop.devices import resolve_device
 
-    recipes: dict[Recipe, Callable[[], TrainingArguments]] = {
-        "default": TrainingArguments,
-        "published": TrainingArguments.published,
-        "published-voc": lambda: TrainingArguments.published(voc=True),
-        "published-zero-shot": lambda: TrainingArguments.published(zero_shot=True),
-    }
     cache = open_cache(caching)
     return replace(
-        recipes[recipe](),
+        RECIPES[recipe][0](),
         **changes,
         precision=resolved(resolve_device(compute.device), compute.precision),
         feature_precision=caching.feature_precision,
@@ -134,16 +117,10 @@ def training_arguments(
 
 def prompt_config(changes: dict[str, Any], recipe: Recipe, seed: int) -> PromptConfig:
     """The recipe's prompts with what was given in their place."""
-    recipes: dict[Recipe, Callable[[], PromptConfig]] = {
-        "default": PromptConfig,
-        "published": PromptConfig.paper_partial_labels,
-        "published-voc": PromptConfig.paper_partial_labels,
-        "published-zero-shot": PromptConfig.paper_zero_shot,
-    }
     settled: dict[str, Any] = {
         name: None if value == WORDS_FOR_NONE.get(name) else value for name, value in changes.items()
     }
-    return replace(recipes[recipe](), **settled, seed=seed)
+    return replace(RECIPES[recipe][1](), **settled, seed=seed)
 
 
 def prompt_options(config: PromptConfig, names: Iterable[str]) -> dict[str, Any]:

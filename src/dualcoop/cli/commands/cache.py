@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
-from dualcoop.cli.caching import cache_folder
 from dualcoop.cli.command_group import FAILED, Command
 from dualcoop.cli.messages import duration, say, storage, warn
 from dualcoop.cli.progress import progress_bar
@@ -29,9 +28,7 @@ cache = typer.Typer(
 
 Folder = Annotated[
     Path | None,
-    typer.Option(
-        "--cache", metavar="DIR", help="The folder; by default $DUALCOOP_CACHE or the user's own.", show_default=False
-    ),
+    typer.Option("--cache", metavar="DIR", help="The folder; by default $DUALCOOP_CACHE or the user's own."),
 ]
 
 
@@ -40,7 +37,7 @@ def list_(folder: Folder = None) -> None:
     """Show what is kept: of which backbone, how much, and when it was last used."""
     from dualcoop.cache import contents
 
-    place = cache_folder(folder)
+    place = _place(folder)
     found = contents(place)
     if found:
         Console().print(_table(found))
@@ -58,7 +55,7 @@ def check(
     """Compare every checksum. Damaged features are never used: they are encoded again when they are next needed."""
     from dualcoop.cache import check as check_all
 
-    place = cache_folder(folder)
+    place = _place(folder)
     with progress_bar("checking", unit="shard") as update:
         found = check_all(place, repair=repair, progress=update)
     for damage in found:
@@ -79,9 +76,7 @@ def clear(
     backbone: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="Only features of this backbone: its name, or the beginning of its fingerprint.",
-            show_default=False,
+            metavar="NAME", help="Only features of this backbone: its name, or the beginning of its fingerprint."
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All features.")] = False,
@@ -91,40 +86,32 @@ def clear(
 
     if everything == (backbone is not None):
         raise ConfigError(("say what to remove: ", Option("backbone"), " NAME, or ", Option("everything")))
-    place = cache_folder(folder)
+    place = _place(folder)
     removed = remove(place, backbone)
-    if not removed:
-        whose = "" if backbone is None else f" of {backbone}; `dualcoop cache list` names the backbones"
-        say(f"{place}: there are no features{whose}")
-    else:
-        say(f"{storage(removed)} removed from {place}")
+    whose = "" if backbone is None else f" of {backbone}; `dualcoop cache list` names the backbones"
+    say(f"{storage(removed)} removed from {place}" if removed else f"{place}: there are no features{whose}")
+
+
+def _place(folder: Path | None) -> Path:
+    from dualcoop.cache import default_folder
+
+    return default_folder() if folder is None else folder.expanduser()
 
 
 def _table(found: "Sequence[Contents]") -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("backbone", "input", "regions", "computed, kept"):
-        table.add_column(name)
-    for name in ("views of images", "shards", "size", "last used"):
-        table.add_column(name, justify="right")
+    numbers = (Column(name, justify="right") for name in ("views of images", "shards", "size", "last used"))
+    table = Table("backbone", "input", "regions", "computed, kept", *numbers, box=None, pad_edge=False)
     for each in found:
-        encoding = each.encoding
-        if encoding is None:
-            what = [each.folder.name, "?", "?", "damaged"]
-        else:
-            what = [
-                encoding.backbone,
-                f"{encoding.image_size} px",
-                f"{encoding.regions} x {encoding.dimensions}",
-                f"{encoding.precision}, {encoding.stored}",
-            ]
+        what = [each.folder.name, "?", "?", "damaged"]
+        if (made := each.encoding) is not None:
+            what = [made.backbone, f"{made.image_size} px", f"{made.regions} x {made.dimensions}"]
+            what.append(f"{made.precision}, {made.stored}")
         table.add_row(*what, f"{each.rows:,}", f"{each.shards:,}", storage(each.size), _ago(each.used))
     return table
 
 
 def _ago(used: float | None) -> str:
-    if used is None:
-        return "-"
-    seconds = max(time.time() - used, 0)
+    seconds = 0 if used is None else time.time() - used
     if seconds < 60:
-        return "just now"
+        return "-" if used is None else "just now"
     return f"{seconds / 86400:.0f} days ago" if seconds > 2 * 86400 else f"{duration(seconds)} ago"

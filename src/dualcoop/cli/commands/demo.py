@@ -1,11 +1,11 @@
 """`dualcoop demo`: what a few labels do, shown on photographs that ship with the package."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dualcoop.cli.messages import duration, say
 from dualcoop.cli.models import DEFAULT_BACKBONE
@@ -59,41 +59,27 @@ def demo(
     say(verdict(result))
     say(f"done in {duration(result.seconds)}")
     model = output / "model"
-    for line in (
-        "",
-        f"report:   {report}  (open it in a browser)",
-        f"image:    {overview}",
-        f"model:    {model}  (dualcoop tag PHOTOS --model {model})",
-    ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    lines = ["", f"report:   {report}  (open it in a browser)", f"image:    {overview}"]
+    lines.append(f"model:    {model}  (dualcoop tag PHOTOS --model {model})")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(result: "DemoResult", console: Console) -> None:
     from dualcoop.demo.outcome import ZERO_SHOT
 
-    grid = Table(
-        title=f"{len(result.test)} photographs never seen before; mAP (classes without positives skipped), %",
-        title_justify="left",
-    )
-    grid.add_column("method")
-    grid.add_column(f"mean of {len(result.options.seeds)}", justify="right")
-    grid.add_column("lowest to highest", justify="right")
-    grid.add_column("training", justify="right")
+    title = f"{len(result.test)} photographs never seen before; mAP (classes without positives skipped), %"
+    numbers = (f"mean of {len(result.options.seeds)}", "lowest to highest", "training")
+    columns = (Column(name, justify="right") for name in numbers)
+    grid = Table("method", *columns, title=title, title_justify="left")
     for outcome in result.outcomes.values():
         values = outcome.values()
-        seconds = sum(run.seconds for run in outcome.runs) / len(outcome.runs)
-        grid.add_row(
-            outcome.title,
-            f"{outcome.mean():.1f}",
-            f"{min(values):.1f} to {max(values):.1f}",
-            "none" if outcome.key == ZERO_SHOT else duration(seconds),
-        )
+        seconds = duration(sum(run.seconds for run in outcome.runs) / len(outcome.runs))
+        spread = f"{min(values):.1f} to {max(values):.1f}"
+        grid.add_row(outcome.title, f"{outcome.mean():.1f}", spread, "none" if outcome.key == ZERO_SHOT else seconds)
     console.print(grid)
 
 
 def _command(output: Path, known_fraction: float, seeds: int) -> str:
     """The command that repeats this run."""
-    parts: list[Any] = ["dualcoop demo"]
-    if output != DEFAULT_OUTPUT:
-        parts += ["--output", output]
-    return " ".join(map(str, [*parts, "--known-fraction", known_fraction, "--seeds", seeds]))
+    place = "" if output == DEFAULT_OUTPUT else f" --output {output}"
+    return f"dualcoop demo{place} --known-fraction {known_fraction} --seeds {seeds}"

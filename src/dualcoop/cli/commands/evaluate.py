@@ -1,6 +1,6 @@
 """`dualcoop evaluate`: every metric of a model on labelled images, each with its protocol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
@@ -14,15 +14,7 @@ from dualcoop.cli.messages import say, warn
 from dualcoop.cli.metrics import ReportFormat, format_of, print_report, report_text
 from dualcoop.cli.models import is_backbone, open_named
 from dualcoop.cli.option_groups import grouped
-from dualcoop.cli.options import (
-    TABLE,
-    THRESHOLD,
-    CacheOptions,
-    DataOptions,
-    PassOptions,
-    ReadingOptions,
-    Share,
-)
+from dualcoop.cli.options import TABLE, THRESHOLD, CacheOptions, DataOptions, PassOptions, ReadingOptions, Share
 from dualcoop.cli.progress import progress_bar
 from dualcoop.counting import counted
 from dualcoop.errors import DataError, ModelError, Option
@@ -33,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dualcoop.data.labels import DatasetSplits, LabelledImages
-    from dualcoop.evaluation import EvaluationReport
     from dualcoop.methods.base import Method
 
 
@@ -65,11 +56,10 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="A trained model (folder, or owner/name on the hub), or a backbone's name for its zero-shot figures.",
-            show_default=False,
+            help="A trained model (folder, or owner/name on the hub), or a backbone's name for its zero-shot figures."
         ),
     ],
-    table: Annotated[Path, typer.Argument(help=TABLE, show_default=False)],
+    table: Annotated[Path, typer.Argument(help=TABLE)],
     judge: JudgeOptions,
     *,
     data: DataOptions,
@@ -92,7 +82,9 @@ def evaluate(
     part, columns = _matched(network, part, judge.which_classes)
     # Says so where the device cannot compute in this precision, before anything is encoded.
     autocast(network.device, compute.precision)
-    encoding = {
+    from dualcoop.features.scoring import evaluate_images
+
+    encoding: dict[str, Any] = {
         "strict": data.strict,
         "precision": resolved(network.device, compute.precision),
         "stored": caching.feature_precision,
@@ -100,7 +92,12 @@ def evaluate(
         "batch_size": compute.batch_size,
         "workers": compute.workers,
     }
-    report = _report(network, part, columns, judge.threshold, encoding)
+    with progress_bar("evaluating", len(part)) as update:
+        report, problems = evaluate_images(
+            network, part, columns=columns, thresholds=judge.threshold, progress=update, **encoding
+        )
+    for problem in problems:
+        warn(f"left out: {in_words(problem)}")
     kind = format_of(judge.report_format, judge.output)
     if judge.output is not None:
         judge.output.parent.mkdir(parents=True, exist_ok=True)
@@ -118,21 +115,16 @@ def _part(data: "DatasetSplits", split: Split | None) -> tuple[str, "LabelledIma
     if split is None:
         split = "test" if "test" in parts or len(parts) != 1 else cast(Split, next(iter(parts)))
     if split == "all":
-        return "all parts", _joined(list(parts.values()))
+        import numpy as np
+
+        several = list(parts.values())
+        paths = tuple(path for part in several for path in part.paths)
+        return "all parts", replace(several[0], paths=paths, labels=np.concatenate([part.labels for part in several]))
     if split not in parts:
         there = " and ".join(parts) or "nothing"
         what = f"there is no {split} part, only {there}"
         raise DataError(what, where=str(data.source), remedy=("choose with ", Option("split")))
     return split, parts[split]
-
-
-def _joined(parts: list["LabelledImages"]) -> "LabelledImages":
-    import numpy as np
-
-    from dualcoop.data.labels import LabelledImages
-
-    paths = tuple(path for part in parts for path in part.paths)
-    return LabelledImages(paths, np.concatenate([part.labels for part in parts]), parts[0].classes, parts[0].root)
 
 
 def _matched(
@@ -146,7 +138,6 @@ def _matched(
     import numpy as np
 
     from dualcoop.class_names import ClassDifferences, normalise_name, some_names
-    from dualcoop.data.labels import LabelledImages
 
     place = {normalise_name(name): index for index, name in enumerate(part.classes)}
     wanted = [normalise_name(name) for name in network.classes]
@@ -168,23 +159,4 @@ def _matched(
     columns = np.array([index for index, key in enumerate(wanted) if key in place])
     labels = part.labels[:, [place[wanted[index]] for index in columns]]
     names = tuple(network.classes[index] for index in columns)
-    return LabelledImages(part.paths, labels, names, part.root), columns
-
-
-def _report(
-    network: "Method",
-    part: "LabelledImages",
-    columns: "NDArray[np.int64]",
-    threshold: float | None,
-    encoding: dict[str, Any],
-) -> "EvaluationReport":
-    """Metrics over the images that can be read; the others are named, or stop the command when strict."""
-    from dualcoop.features.scoring import evaluate_images
-
-    with progress_bar("evaluating", len(part)) as update:
-        report, problems = evaluate_images(
-            network, part, columns=columns, thresholds=threshold, progress=update, **encoding
-        )
-    for problem in problems:
-        warn(f"left out: {in_words(problem)}")
-    return report
+    return replace(part, labels=labels, classes=names), columns

@@ -17,15 +17,10 @@ from dualcoop.errors import ConfigError
 
 @grouped
 def explain(
-    image: Annotated[Path, typer.Argument(help="One image.", show_default=False)],
+    image: Annotated[Path, typer.Argument(help="One image.")],
     label: Annotated[
         list[str],
-        typer.Option(
-            "--label",
-            "-l",
-            help='What to look for; "dog, beach" or several --label give a panel each.',
-            show_default=False,
-        ),
+        typer.Option("--label", "-l", help='What to look for; "dog, beach" or several --label give a panel each.'),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="PNG to write.")] = Path("heat.png"),
     *,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dualcoop.cli.front_end import in_words
+from dualcoop.cli.data import images_at
 from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import say, storage
 from dualcoop.cli.models import open_named
@@ -40,7 +40,6 @@ def export(
         typer.Argument(
             help="A trained model (folder, or owner/name on the hub); or a backbone's name, with --labels, for a "
             "zero-shot one.",
-            show_default=False,
         ),
     ],
     label: LabelOptions,
@@ -56,7 +55,7 @@ def export(
     names = read_labels(label.labels, label.labels_file)
     if file.quantize is None and file.calibration:
         raise ConfigError(("is for ", Option("quantize", "int8")), option="calibration")
-    images = _found(file.calibration) if file.calibration else None
+    images = images_at(file.calibration, strict=True) if file.calibration else None
     network = open_named(model, names, ComputeOptions(device="cpu", image_size=file.image_size))
     with waiting("writing the file"):
         exported = network.export_onnx(file.output, quantize=file.quantize, calibration=images)
@@ -66,12 +65,3 @@ def export(
             f"scores of {counted(exported.compared, 'image')} differ from the model's by "
             f"{exported.mean_difference:.4f} on average, at most {exported.max_difference:.2f}"
         )
-
-
-def _found(paths: list[str]) -> list[Path]:
-    from dualcoop.data.discovery import find_images
-
-    found = find_images(paths)
-    if found.problems:
-        raise ConfigError(" ".join(in_words(problem) for problem in found.problems))
-    return found.paths

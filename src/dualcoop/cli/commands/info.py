@@ -1,6 +1,7 @@
 """`dualcoop info`: what is installed, where it computes, what works offline, and what a model folder holds."""
 
 import platform
+import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -8,11 +9,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from dualcoop.cli.messages import storage
 from dualcoop.cli.metrics import print_metrics
-from dualcoop.cli.models import is_exported
 from dualcoop.cli.progress import waiting
 from dualcoop.counting import counted
 from dualcoop.version import __version__
@@ -23,23 +23,22 @@ CLASSES_SHOWN = 20
 def info(
     model: Annotated[
         str | None,
-        typer.Argument(help="Folder of a trained model, or an exported file, to describe instead.", show_default=False),
+        typer.Argument(help="Folder of a trained model, or an exported file, to describe instead."),
     ] = None,
 ) -> None:
     """Show versions, devices and backbones; or what a trained model's folder holds."""
     console = Console()
     if model is not None:
+        from dualcoop.export.tagger import is_exported
+
         describe = _describe_exported if is_exported(model) else _describe_model
         describe(Path(model).expanduser(), console)
         return
     with waiting("looking around"):
         devices, precision = _devices()
         backbones = _backbones()
-    _print(
-        "dualcoop",
-        {"version": __version__, "Python": f"{platform.python_version()}, {platform.platform()}"},
-        console,
-    )
+    python = f"{platform.python_version()}, {platform.platform()}"
+    _print("dualcoop", {"version": __version__, "Python": python}, console)
     _print("Packages", _packages(), console)
     _print("Devices", {**devices, "bfloat16": precision}, console)
     _print("Backbones", backbones, console)
@@ -51,7 +50,7 @@ def _packages() -> dict[str, str]:
     for requirement in requires("dualcoop") or ():
         if "extra ==" in requirement:
             continue
-        name = requirement.split(";")[0].split("=")[0].split(">")[0].split("<")[0].split("~")[0].strip()
+        name = re.split(r"[\s;=><~!\[]", requirement)[0]
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -175,9 +174,8 @@ def _short(values: dict[str, Any]) -> str:
 
 
 def _print(title: str, values: dict[str, str], console: Console) -> None:
-    grid = Table(title=title, title_justify="left", show_header=False, title_style="bold")
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    columns = Column(no_wrap=True), Column(overflow="fold")
+    grid = Table(*columns, title=title, title_justify="left", show_header=False, title_style="bold")
     for name, value in values.items():
         if value:
             grid.add_row(name, value)

@@ -10,16 +10,17 @@ import typer
 from rich.console import Console
 
 from dualcoop.cli.compute import autocast
+from dualcoop.cli.data import images_at
 from dualcoop.cli.front_end import in_words
 from dualcoop.cli.labels import read_labels
 from dualcoop.cli.messages import duration, say, stderr_console, warn
-from dualcoop.cli.models import is_exported, open_exported, open_model, refuse_backbone
+from dualcoop.cli.models import open_exported, open_model, refuse_backbone
 from dualcoop.cli.option_groups import grouped
 from dualcoop.cli.options import THRESHOLD, LabelOptions, ModelOptions, Share, TaggingOptions
 from dualcoop.cli.output import Format, check_output, chosen_format, finished_paths, open_writer
 from dualcoop.cli.progress import progress_bar
 from dualcoop.counting import counted
-from dualcoop.errors import ConfigError, DataError, Option, Text
+from dualcoop.errors import DataError, Option, Text
 from dualcoop.options import Counted, option
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def tag(
     kind = chosen_format(out.format, out.output)
     check_output(out.output, kind, resume=out.resume, overwrite=out.overwrite)
     names = read_labels(label.labels, label.labels_file)
-    images = _find(paths, strict)
+    images = images_at(paths, strict=strict)
     network, computing = _open(source, names, compute)
     top = None if out.all_scores else out.top
     remaining = images
@@ -120,24 +121,13 @@ def _open(
     source: ModelOptions, labels: list[str] | None, compute: TaggingOptions
 ) -> tuple["Method | OnnxTagger", AbstractContextManager[object]]:
     """The model, and the context to compute in; an exported file brings its own."""
+    from dualcoop.export.tagger import is_exported
+
     if source.model is not None and is_exported(source.model):
         refuse_backbone(source.model, source.backbone)
         return open_exported(source.model, labels, compute), nullcontext()
     network = open_model(source.model, labels, compute, backbone=source.backbone)
     return network, autocast(network.device, compute.precision)
-
-
-def _find(paths: list[str], strict: bool) -> list[Path]:
-    from dualcoop.data.discovery import find_images
-
-    found = find_images(paths)
-    if found.problems and (strict or not found.paths):
-        raise DataError(" ".join(in_words(problem) for problem in found.problems))
-    for problem in found.problems:
-        warn(problem)
-    if not found.paths:
-        raise ConfigError("name at least one image, folder or pattern.")
-    return found.paths
 
 
 def _say_stopped(tally: Tally, total: int, output: Path | None, kind: Format) -> None:

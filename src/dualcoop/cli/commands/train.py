@@ -12,7 +12,7 @@ from dualcoop.cli.front_end import SHELL, in_words
 from dualcoop.cli.messages import duration, say, warn
 from dualcoop.cli.metrics import print_metrics
 from dualcoop.cli.models import DEFAULT_BACKBONE
-from dualcoop.cli.option_groups import FieldsOf, given, grouped, plain, plain_value
+from dualcoop.cli.option_groups import FieldsOf, given, grouped, plain
 from dualcoop.cli.options import TABLE, Backbone, CacheOptions, ComputeOptions, DataOptions, ReadingOptions
 from dualcoop.cli.progress import waiting
 from dualcoop.cli.repeat import OPTIONS, past_run, use_run
@@ -35,10 +35,7 @@ from dualcoop.training.arguments import TrainingArguments
 @grouped
 def train(
     context: typer.Context,
-    table: Annotated[
-        Path | None,
-        typer.Argument(help=TABLE, show_default=False),
-    ] = None,
+    table: Annotated[Path | None, typer.Argument(help=TABLE)] = None,
     *,
     out: OutputOptions,
     backbone: Backbone = DEFAULT_BACKBONE,
@@ -53,7 +50,6 @@ def train(
             help="Repeat the run of this run.json; options given change it.",
             is_eager=True,
             callback=use_run,
-            show_default=False,
         ),
     ] = None,
     data: DataOptions,
@@ -91,7 +87,7 @@ def train(
     # What the recipe decided, not what was typed, so that a repetition needs no recipe.
     decided = arguments.to_dict()
     options = {
-        "table": plain_value(table),
+        "table": str(table),
         "backbone": backbone,
         **plain(data),
         **reading,
@@ -116,8 +112,7 @@ def train(
             device=compute.device,
         )
     assert shown.train is not None
-    past = past_run(context)
-    if past is not None:
+    if (past := past_run(context)) is not None:
         past.compare(model, {"train": shown.train, "valid": shown.valid})
     sharing = "class-specific" if config.class_specific else "shared"
     console.print(
@@ -152,11 +147,8 @@ def _show_result(record: dict[str, Any], epoch: int, seconds: float, output: Pat
         print_metrics(report, title=name, console=console)
     if not record.get("metrics"):
         console.print("no validation images, so nothing was measured", highlight=False)
-    console.print(
-        f"trained in {duration(seconds)} ({counted(epoch, 'epoch')}); model and records are in {output}",
-        highlight=False,
-        markup=False,
-    )
+    done = f"trained in {duration(seconds)} ({counted(epoch, 'epoch')}); model and records are in {output}"
+    console.print(done, highlight=False, markup=False)
 
 
 def _evaluation(context: typer.Context, output: Path, table: Path, values: dict[str, Any]) -> str:
