@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -15,14 +15,11 @@ from dualcoop.options import bound, choices
 SET_BY_USER = ("COMMANDLINE", "DEFAULT_MAP")
 
 
-@dataclass(frozen=True)
 class FieldsOf:
     """Marks a parameter that takes the values of those options of the library that have a panel, by name."""
 
-    kinds: tuple[type[Any], ...]
-
     def __init__(self, *kinds: type[Any]) -> None:
-        object.__setattr__(self, "kinds", kinds)
+        self.kinds = kinds
 
     def offered(self) -> dict[str, type[Any]]:
         """Names of the fields with a panel, and a class that has them."""

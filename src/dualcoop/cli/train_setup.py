@@ -5,8 +5,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dualcoop.cli.caching import open_cache
-from dualcoop.cli.compute import resolved
+from dualcoop.cli.compute import open_cache, resolved
 from dualcoop.cli.options import CacheOptions, ComputeOptions
 from dualcoop.cli.train_options import HoldOutOptions, OutputOptions, Recipe
 from dualcoop.counting import counted

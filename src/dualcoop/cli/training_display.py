@@ -1,7 +1,6 @@
 """Progress of a training run: a bar for encoding, a bar for epochs, or plain lines where nobody watches."""
 
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import TaskID
 
@@ -9,7 +8,8 @@ from dualcoop.cli.messages import say, stderr_console
 from dualcoop.cli.progress import progress_display
 from dualcoop.training.callbacks import Callback
 
-Display = TypeVar("Display", bound="TrainingDisplay")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class TrainingDisplay(Callback):
@@ -27,13 +27,11 @@ class TrainingDisplay(Callback):
         self._encoding: TaskID | None = None
         self._epochs: TaskID | None = None
 
-    def __enter__(self: Display) -> Display:
+    def __enter__(self) -> "Self":
         self._display.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._display.stop()
 
     def step(self, text: str) -> None:

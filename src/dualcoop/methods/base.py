@@ -3,7 +3,6 @@
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -191,11 +190,12 @@ class Method(RegionClassifier, Predictor):
 
     def probabilities_of(self, pixels: Tensor) -> NDArray[np.float32]:
         """Probability of every class (Eq. 3), (B, M), of preprocessed images (B, 3, S, S)."""
-        return self._probabilities(self.scores, pixels)
+        return self._scored(self.scores, self._constant_regions(pixels))
 
     def ready_probabilities_of(self) -> Callable[[Tensor], NDArray[np.float32]]:
         """`probabilities_of`, once what all batches need is there."""
-        return partial(self._probabilities, self.ready())
+        score = self.ready()
+        return lambda pixels: self._scored(score, self._constant_regions(pixels))
 
     def streams(self) -> int:
         """Batches that are computed at a time: several on a CPU of several cores."""
@@ -253,9 +253,6 @@ class Method(RegionClassifier, Predictor):
         with torch.no_grad():
             return self.encode_pixels(pixels.to(self.device))
 
-    def _probabilities(self, score: Callable[[Tensor], Tensor], pixels: Tensor) -> NDArray[np.float32]:
-        return self._scored(score, self._constant_regions(pixels))
-
     def _scored(self, score: Callable[[Tensor], Tensor], regions: Tensor) -> NDArray[np.float32]:
         # Autocast is for the encoder: a cosine needs more digits, and the head costs little.
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
@@ -269,10 +266,8 @@ class Method(RegionClassifier, Predictor):
         **training: Any,
     ) -> None:
         """Note what was learned from, and what else is to be known of it: JSON values."""
-        parts = {"train": labels} if valid is None else {"train": labels, "valid": valid[1]}
-        data = {
-            name: {"images": len(part), "known_labels": int(np.count_nonzero(part))} for name, part in parts.items()
-        }
+        parts = [("train", labels), *([] if valid is None else [("valid", valid[1])])]
+        data = {name: {"images": len(part), "known_labels": int(np.count_nonzero(part))} for name, part in parts}
         self.training_record = plain({"training": {**training, "data": data}, "metrics": metrics or {}})
 
     def _fit_thresholds(self, valid: Labelled) -> None:

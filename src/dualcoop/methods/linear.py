@@ -58,9 +58,8 @@ class Linear(Method):
             DataError: when nothing can be learned; see `LinearProbe.fit`.
         """
         if valid is None:
-            raise ConfigError(
-                "a linear classifier needs held-out images to choose C by", remedy=("give ", Option("valid"))
-            )
+            what = "a linear classifier needs held-out images to choose C by"
+            raise ConfigError(what, remedy=("give ", Option("valid")))
         check_labelled(self, features, labels, "features")
         check_labelled(self, *valid, "valid")
         self.probe.fit(features.global_regions(), labels, valid[0].global_regions(), valid[1])
@@ -90,7 +89,6 @@ class Linear(Method):
         cls, backbone: Backbone, classes: Sequence[str], settings: Mapping[str, Any], **instead: Any
     ) -> "Self":
         """A model as `settings` describes it; its tensors come later."""
-        image_size = instead.get("image_size")
-        return cls(
-            backbone, classes, image_size=entry(settings, "image_size", int) if image_size is None else image_size
-        )
+        saved = entry(settings, "image_size", int)
+        wanted = instead.get("image_size")
+        return cls(backbone, classes, image_size=saved if wanted is None else wanted)

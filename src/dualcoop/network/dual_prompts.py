@@ -11,13 +11,7 @@ from torch import Tensor, nn
 from dualcoop.backbones.base import Backbone
 from dualcoop.checks import check_choice
 from dualcoop.class_names import checked_classes, normalise_name
-from dualcoop.functional import (
-    DualLogits,
-    aggregated_similarities,
-    logits_of_prompts,
-    probabilities,
-    region_weights,
-)
+from dualcoop.functional import DualLogits, aggregated_similarities, logits_of_prompts, probabilities, region_weights
 from dualcoop.functional.pieces import aggregated_in_pieces
 from dualcoop.network.region_classifier import POOLED, REGIONS, RegionClassifier
 from dualcoop.network.settings import entry, number

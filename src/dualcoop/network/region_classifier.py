@@ -115,10 +115,8 @@ class RegionClassifier(nn.Module, ABC):
             ModelError: where what was learned does not carry over.
             ConfigError: for empty or repeated names, or names that do not fit.
         """
-        raise ModelError(
-            f"the method {self.method!r} learns each class from its labels and knows nothing of other names; train it "
-            "for these classes"
-        )
+        what = f"the method {self.method!r} learns each class from its labels and knows nothing of other names"
+        raise ModelError(f"{what}; train it for these classes")
 
     @property
     def device(self) -> torch.device:
@@ -198,9 +196,9 @@ class RegionClassifier(nn.Module, ABC):
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             matches = {name: named[name] for name in named if fnmatchcase(name, pattern)}
             if not matches:
+                examples = ", ".join(list(named)[:3])
                 raise ConfigError(
-                    f"no parameter of {self.backbone.name} matches {pattern!r}; they are named like "
-                    f"{', '.join(list(named)[:3])}"
+                    f"no parameter of {self.backbone.name} matches {pattern!r}; they are named like {examples}"
                 )
             chosen |= matches
         for parameter in chosen.values():
@@ -217,10 +215,8 @@ class RegionClassifier(nn.Module, ABC):
         """Fingerprint of the backbone as it was before any fine-tuning."""
         if self._frozen_fingerprint is None:
             if self.backbone_delta:
-                raise ModelError(
-                    "backbone_delta names fine-tuned tensors, but the backbone was not fingerprinted before",
-                    remedy=Only("python", "make parameters learnable with unfreeze_backbone"),
-                )
+                what = "backbone_delta names fine-tuned tensors, but the backbone was not fingerprinted before"
+                raise ModelError(what, remedy=Only("python", "make parameters learnable with unfreeze_backbone"))
             self._frozen_fingerprint = self.backbone.fingerprint()
         return self._frozen_fingerprint
 

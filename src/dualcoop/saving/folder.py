@@ -188,11 +188,10 @@ def _read_tensors(folder: Path, name: str, config: SavedConfig) -> tuple[dict[st
     path = folder / name
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != config.files.get(name):
+        if found != (expected := str(config.files.get(name))):
             raise ModelError(
-                f"{path}: the content is not what {CONFIG_FILE} says (SHA-256 {found[:12]}..., expected "
-                f"{str(config.files.get(name))[:12]}...): it is cut off, was changed, or belongs to "
-                "another model; save or download the model again"
+                f"{path}: the content is not what {CONFIG_FILE} says (SHA-256 {found[:12]}..., expected {expected[:12]}"
+                "...): it is cut off, was changed, or belongs to another model; save or download the model again"
             )
         with safe_open(path, framework="pt") as opened:
             return {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
@@ -225,17 +224,11 @@ def _matching_backbone(
     try:
         placed = place_backbone(config.backbone_name, backbone, device)
     except BackboneError as error:
-        raise ModelError(
-            (f"the model needs the backbone {config.backbone_name}, which cannot be loaded: ", error.message),
-            where=str(folder),
-            remedy=(
-                "if you have it elsewhere, ",
-                Only("python", "pass backbone=create_backbone(...)"),
-                Only(
-                    "shell", "use the model in Python: DualCoOp.from_pretrained(FOLDER, backbone=create_backbone(...))"
-                ),
-            ),
-        ) from error
+        what = (f"the model needs the backbone {config.backbone_name}, which cannot be loaded: ", error.message)
+        python = Only("python", "pass backbone=create_backbone(...)")
+        call = "DualCoOp.from_pretrained(FOLDER, backbone=create_backbone(...))"
+        remedy = ("if you have it elsewhere, ", python, Only("shell", f"use the model in Python: {call}"))
+        raise ModelError(what, where=str(folder), remedy=remedy) from error
     found = placed.fingerprint()
     if found != config.backbone_fingerprint:
         raise ModelError(

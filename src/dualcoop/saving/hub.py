@@ -30,26 +30,19 @@ def find_model(name_or_path: str | os.PathLike[str], *, revision: str | None = N
         raise ModelError(f"{path}: the folder holds no saved model ({CONFIG_FILE} with a DualCoOp model is missing)")
     repository = name.removeprefix(HUB_PREFIX)
     if path.exists() or not REPOSITORY.fullmatch(repository) or _names_a_backbone(name):
-        raise ConfigError(
-            f"{name!r} is not a saved model",
-            remedy=AnyOf(
-                Only("python", f"name the classes of a new one: DualCoOp.from_pretrained({name!r}, classes=[...])"),
-                Only("shell", "give the folder that `dualcoop train` wrote, or owner/name on the hub"),
-            ),
-        )
+        python = f"name the classes of a new one: DualCoOp.from_pretrained({name!r}, classes=[...])"
+        shell = "give the folder that `dualcoop train` wrote, or owner/name on the hub"
+        remedy = AnyOf(Only("python", python), Only("shell", shell))
+        raise ConfigError(f"{name!r} is not a saved model", remedy=remedy)
     # The configuration comes first: some other model's tensors may be gigabytes.
     if not is_saved_model(_download(repository, [CONFIG_FILE], revision, token)):
         backbone = HUB_PREFIX + repository
-        raise ModelError(
-            f"{repository} on the hub is no saved DualCoOp model",
-            remedy=(
-                "if it is a backbone, give ",
-                AnyOf(
-                    Only("python", f"class names: DualCoOp.from_pretrained({backbone!r}, classes=[...])"),
-                    Only("shell", AnyOf((Option("backbone", backbone), " instead, and what to look for"), backbone)),
-                ),
-            ),
+        ways = (
+            Only("python", f"class names: DualCoOp.from_pretrained({backbone!r}, classes=[...])"),
+            Only("shell", AnyOf((Option("backbone", backbone), " instead, and what to look for"), backbone)),
         )
+        what = f"{repository} on the hub is no saved DualCoOp model"
+        raise ModelError(what, remedy=("if it is a backbone, give ", AnyOf(*ways)))
     return _download(repository, FILES, revision, token)
 
 
@@ -69,10 +62,9 @@ def push_model(model: RegionClassifier, repo_id: str, *, private: bool, token: s
             address = str(api.create_repo(repo_id, private=private, exist_ok=True))
             api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message)
         except Exception as error:
-            raise ModelError(
-                f"the model could not be pushed to {repo_id} ({_first_line(error)})",
-                remedy=("check the name and the network, and log in with `hf auth login` or give a ", Option("token")),
-            ) from error
+            what = f"the model could not be pushed to {repo_id} ({_first_line(error)})"
+            ways = ("check the name and the network, and log in with `hf auth login` or give a ", Option("token"))
+            raise ModelError(what, remedy=ways) from error
     return address
 
 
@@ -82,11 +74,9 @@ def _download(repository: str, files: list[str], revision: str | None, token: st
     try:
         return Path(snapshot_download(repository, revision=revision, token=token, allow_patterns=files))
     except Exception as error:
-        raise ModelError(
-            f"{repository!r} is no folder here, and no saved model of that name came from the hub "
-            f"({_first_line(error)})",
-            remedy=("check the name and the network", Only("python", "; if it is a backbone, give class names")),
-        ) from error
+        what = f"{repository!r} is no folder here, and no saved model of that name came from the hub"
+        remedy = ("check the name and the network", Only("python", "; if it is a backbone, give class names"))
+        raise ModelError(f"{what} ({_first_line(error)})", remedy=remedy) from error
 
 
 def _names_a_backbone(name: str) -> bool:
@@ -97,5 +87,4 @@ def _names_a_backbone(name: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -40,7 +40,7 @@ def test_exported_words_are_tagged_as_by_the_backbone_itself(run, photos):
     assert result.exit_code == 0, result.output
     assert "3 classes written to out/tagger.onnx" in result.stderr
     found = scores(run("tag", photos, "--model", "out/tagger.onnx", "-f", "jsonl").stdout)
-    expected = scores(run("tag", photos, *LABELS, "-f", "jsonl").stdout)
+    expected = scores(run("tag", photos, *LABELS, "--precision", "float32", "-f", "jsonl").stdout)
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, abs=1e-3)
 

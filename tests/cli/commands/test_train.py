@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from typer.main import get_command
 
 from dualcoop.cli import train_setup
-from dualcoop.cli.app import app
+from dualcoop.cli.app import load_command
 from dualcoop.cli.option_groups import FieldsOf
 from dualcoop.cli.train_options import HoldOutOptions
 from dualcoop.cli.training_display import TrainingDisplay
@@ -30,7 +29,7 @@ def assert_equal_tensors(*folders):
 
 
 def parameters(command):
-    return {parameter.name: parameter for parameter in get_command(app).commands[command].params}
+    return {parameter.name: parameter for parameter in load_command(command).params}
 
 
 @pytest.mark.parametrize("kind", [TrainingArguments, PromptConfig])

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 import typer
 
-from dualcoop.cli.caching import open_cache
-from dualcoop.cli.compute import autocast, resolved
+from dualcoop.cli.compute import autocast, open_cache, resolved
 from dualcoop.cli.data import load_data
 from dualcoop.cli.front_end import in_words
 from dualcoop.cli.messages import say, warn
@@ -84,17 +83,19 @@ def evaluate(
     autocast(network.device, compute.precision)
     from dualcoop.features.scoring import evaluate_images
 
-    encoding: dict[str, Any] = {
-        "strict": data.strict,
-        "precision": resolved(network.device, compute.precision),
-        "stored": caching.feature_precision,
-        "cache": cache,
-        "batch_size": compute.batch_size,
-        "workers": compute.workers,
-    }
     with progress_bar("evaluating", len(part)) as update:
         report, problems = evaluate_images(
-            network, part, columns=columns, thresholds=judge.threshold, progress=update, **encoding
+            network,
+            part,
+            columns=columns,
+            thresholds=judge.threshold,
+            progress=update,
+            strict=data.strict,
+            precision=resolved(network.device, compute.precision),
+            stored=caching.feature_precision,
+            cache=cache,
+            batch_size=compute.batch_size,
+            workers=compute.workers,
         )
     for problem in problems:
         warn(f"left out: {in_words(problem)}")

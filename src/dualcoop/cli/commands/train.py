@@ -74,8 +74,7 @@ def train(
     console = Console()
     splits = load_data(table, data, reading)
     if splits.train is None:
-        there = ", ".join(name for name, _ in splits.parts())
-        what = f"there is no train part, only {there}"
+        what = f"there is no train part, only {', '.join(name for name, _ in splits.parts())}"
         raise DataError(what, where=str(table), remedy="give images to train on")
     splits = with_valid_part(splits, hold_out)
     shown, mask = with_hidden_labels(splits, hold_out)
@@ -103,34 +102,22 @@ def train(
         from dualcoop.methods.dualcoop import DualCoOp
         from dualcoop.training import Trainer
 
-        model = DualCoOp.from_pretrained(
-            backbone,
-            shown.classes,
-            prompts=config,
-            aggregation=head.aggregation,
-            image_size=compute.image_size,
-            device=compute.device,
-        )
+        place: dict[str, Any] = {"image_size": compute.image_size, "device": compute.device}
+        model = DualCoOp.from_pretrained(backbone, shown.classes, prompts=config, aggregation=head.aggregation, **place)
     assert shown.train is not None
     if (past := past_run(context)) is not None:
         past.compare(model, {"train": shown.train, "valid": shown.valid})
     sharing = "class-specific" if config.class_specific else "shared"
-    console.print(
-        f"training {model.num_learnable_parameters:,} numbers ({sharing} prompts) over {backbone} "
-        f"at {model.image_size} pixels on {model.device}",
-        highlight=False,
-    )
+    size = f"training {model.num_learnable_parameters:,} numbers ({sharing} prompts)"
+    where = f"{backbone} at {model.image_size} pixels on {model.device}"
+    console.print(f"{size} over {where}", highlight=False)
     with TrainingDisplay(arguments.epochs) as display:
+        source = {OPTIONS: options}
+        trainer = Trainer(
+            model, arguments, train=shown.train, valid=shown.valid, callbacks=[display], mask=mask, source=source
+        )
         try:
-            result = Trainer(
-                model,
-                arguments,
-                train=shown.train,
-                valid=shown.valid,
-                callbacks=[display],
-                mask=mask,
-                source={OPTIONS: options},
-            ).train()
+            result = trainer.train()
         except KeyboardInterrupt:
             further = ("the same command with ", Option("resume"), " goes on from the last checkpoint")
             say((f"what is done is in {out.output_dir}; ", *further))
