@@ -1,12 +1,14 @@
 """The text tower of a CLIP-style model, run from prompt embeddings instead of token ids (Eq. 1 and 2)."""
 
+import inspect
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import open_clip
 import torch
-from open_clip.model import _build_text_tower
-from open_clip.transformer import TextTransformer
+from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
 from torch import Tensor, nn
 
 from dualcoop.backbones.text.causal import encode_causal, supports
@@ -78,7 +80,12 @@ class TextTower(nn.Module):
             text_cfg: fields of `open_clip.CLIPTextCfg`.
             quick_gelu: use x * sigmoid(1.702 x), as OpenAI's models do.
         """
-        return cls(_build_text_tower(embed_dim, open_clip.CLIPTextCfg(**text_cfg), quick_gelu))
+        fields = asdict(open_clip.CLIPTextCfg(**text_cfg))
+        accepted = inspect.signature(TextTransformer).parameters
+        arguments = {key: value for key, value in fields.items() if key in accepted}
+        activation = QuickGELU if quick_gelu else partial(nn.GELU, **(fields["act_kwargs"] or {}))
+        norm = partial(LayerNorm, **(fields["norm_kwargs"] or {}))
+        return cls(TextTransformer(**arguments, output_dim=embed_dim, act_layer=activation, norm_layer=norm))
 
     @property
     def embed_dim(self) -> int:
