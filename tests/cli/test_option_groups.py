@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 from typer.testing import CliRunner
@@ -11,6 +11,8 @@ from dualcoop.options import Counted, option
 
 @dataclass(frozen=True)
 class Paint:
+    PANEL: ClassVar = "Paints"
+
     colour: Literal["red", "blue"] = option("red", "Of it.")
     coats: Counted = option(2, flags=("--coats", "-n"))
     can: Path | None = option(None, metavar="FILE")
@@ -72,6 +74,12 @@ def test_help_is_that_of_the_command_and_of_the_fields():
     assert "Paint a wall." in output
     assert "Of it." in output
     assert 'Where it stands. "outside" stands for none.' in output
+
+
+def test_options_stand_under_their_own_heading_or_that_of_their_class():
+    output = invoke("--help")[0].output
+    headings = [output.index(heading) for heading in (" Paints ", "--colour", "--glossy", " Walls ", "--room")]
+    assert headings == sorted(headings)
 
 
 def test_plain_values_are_json():

@@ -67,7 +67,5 @@ def _message(error: Exception) -> Message | str | None:
         return Message("memory ran out", remedy=("use ", smaller))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}."
-    return (
-        f"this should not happen: {type(error).__name__}: {error}. Run the command again with {DEBUG} and report "
-        "what it shows."
-    )
+    again = f"Run the command again with {DEBUG} and report what it shows."
+    return f"this should not happen: {type(error).__name__}: {error}. {again}"

@@ -59,11 +59,7 @@ def storage(size: int) -> str:
 
 @contextmanager
 def plain_warnings(*, everything: bool = False) -> Iterator[None]:
-    """Show this package's own warnings as messages, each once, and other packages' not at all.
-
-    Args:
-        everything: leave all warnings as Python shows them, for debugging.
-    """
+    """Show own warnings as messages, each once, and others not at all; or `everything` as Python shows it."""
     if everything:
         yield
         return

@@ -21,11 +21,7 @@ def open_model(
 ) -> "Method":
     """A trained model of any method, for its own labels or carried over to others; without one, zero-shot.
 
-    Args:
-        model: folder or hub name of a trained model, or None.
-        labels: names to look for; None takes the trained model's own.
-        compute: device and image size.
-        backbone: of the zero-shot model, None for the default one; a trained model has its own.
+    `labels` None takes the trained model's own; `backbone` is of the zero-shot model, None for the default one.
 
     Raises:
         ConfigError: when there is neither a model nor a label, or a backbone beside a trained model.

@@ -84,9 +84,8 @@ def _parameter(name: str, group: Any) -> inspect.Parameter:
         max=bound(kind, Le),
         show_default=shown["shown_default"] or default not in (None, []),
     )
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[bare, annotation]
-    )
+    shape: Any = Annotated[bare, annotation]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=shape)
 
 
 def given(context: typer.Context, names: Iterable[str]) -> set[str]:

@@ -166,16 +166,9 @@ def open_writer(
     top: int | None,
     resume: bool = False,
 ) -> Iterator[Writer]:
-    """What writes rows to a file, or to stdout.
+    """What writes rows to a file, at its end to `resume`; without one, to stdout through `console`.
 
-    Args:
-        output: None for stdout.
-        format: see `Format`.
-        console: on stdout, for a table there.
-        paths: of the images to come.
-        classes: names of the model.
-        top: scores a row, None for all.
-        resume: append to the file.
+    It needs the `paths` of all images to come, the model's `classes`, and the number of scores a row, None for all.
     """
 
     def writer(stream: IO[str], console: Console | None = None, *, header: bool = True) -> Writer:

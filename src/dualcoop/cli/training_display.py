@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 class TrainingDisplay(Callback):
-    """Shows a run in the terminal, to be used as a context.
-
-    Args:
-        epochs: of a run.
-        lines: say a line for every epoch where there is no terminal to draw bars in.
-    """
+    """Shows runs of so many epochs, as a context; `lines` says each epoch where there is no terminal for bars."""
 
     def __init__(self, epochs: int, *, lines: bool = True) -> None:
         self.epochs = epochs

@@ -152,10 +152,8 @@ class RegionClassifier(nn.Module, ABC):
             ModelError: for regions of another shape.
         """
         if regions.dim() != 3 or regions.shape[2] != self.backbone.embed_dim:
-            raise ModelError(
-                f"regions are {tuple(regions.shape)}, expected (B, R, {self.backbone.embed_dim}) as "
-                f"encode_images returns them for {self.backbone.name}"
-            )
+            expected = f"(B, R, {self.backbone.embed_dim}) as encode_images returns them for {self.backbone.name}"
+            raise ModelError(f"regions are {tuple(regions.shape)}, expected {expected}")
 
     def class_index(self, label: str) -> int:
         """Position of a class; underscores and white space do not matter.

@@ -78,10 +78,8 @@ class SavedConfig:
             raise ConfigError(f'"format" is {values.get("format")!r}, expected {FORMAT!r}')
         version = entry(values, "format_version", int)
         if version > FORMAT_VERSION:
-            raise ConfigError(
-                f"it has format {version}, and dualcoop {__version__} reads up to {FORMAT_VERSION}; "
-                "install a newer version"
-            )
+            what = f"it has format {version}, and dualcoop {__version__} reads up to {FORMAT_VERSION}"
+            raise ConfigError(f"{what}; install a newer version")
         backbone = entry(values, "backbone", dict)
         files = entry(values, "files", dict)
         entry(values, "image_size", int)

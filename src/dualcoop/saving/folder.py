@@ -155,10 +155,8 @@ def _take_text_features(folder: Path, config: SavedConfig, model: DualCoOpNetwor
     names, shape = prompts.names, (len(model.classes), model.backbone.embed_dim)
     found = {name: tuple(value.shape) for name, value in constants.items()}
     if found != dict.fromkeys(names, shape):
-        raise ModelError(
-            f"{folder / TEXT_FILE}: holds {found}, this model needs {shape} of {' and '.join(names)}; "
-            "save the model again"
-        )
+        what = f"{folder / TEXT_FILE}: holds {found}, this model needs {shape} of {' and '.join(names)}"
+        raise ModelError(f"{what}; save the model again")
     model.keep_text_features(TextFeatures({name: constants[name] for name in names}, prompts.leading))
 
 
@@ -231,11 +229,9 @@ def _matching_backbone(
         raise ModelError(what, where=str(folder), remedy=remedy) from error
     found = placed.fingerprint()
     if found != config.backbone_fingerprint:
-        raise ModelError(
-            f"{folder}: the model was saved with the backbone {config.backbone_name} (fingerprint "
-            f"{config.backbone_fingerprint[:12]}...), and would be wrong with {placed.name} (fingerprint "
-            f"{found[:12]}...), whose weights or settings differ"
-        )
+        own = f"{config.backbone_name} (fingerprint {config.backbone_fingerprint[:12]}...)"
+        other = f"{placed.name} (fingerprint {found[:12]}...), whose weights or settings differ"
+        raise ModelError(f"{folder}: the model was saved with the backbone {own}, and would be wrong with {other}")
     return placed
 
 

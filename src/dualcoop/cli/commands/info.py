@@ -47,10 +47,8 @@ def info(
 def _packages() -> dict[str, str]:
     """Versions of what this package requires, extras aside."""
     found = {}
-    for requirement in requires("dualcoop") or ():
-        if "extra ==" in requirement:
-            continue
-        name = re.split(r"[\s;=><~!\[]", requirement)[0]
+    needed = [each for each in requires("dualcoop") or () if "extra ==" not in each]
+    for name in (re.split(r"[\s;=><~!\[]", each)[0] for each in needed):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
