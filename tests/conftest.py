@@ -25,6 +25,22 @@ hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("suite")
 
 
+SLOW = Path(__file__).with_name("slow.txt")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help=f"also run the tests listed in {SLOW.name}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    listed = set(SLOW.read_text(encoding="utf-8").splitlines())
+    slow = [item for item in items if item.nodeid in listed]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item.nodeid not in listed]
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real photographs beside the checkout; tests that need them are skipped where they are absent."""
