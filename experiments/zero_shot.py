@@ -46,7 +46,7 @@ def main() -> None:
     }
     rows = []
     zero_shot = recipes(0)["zero-shot"].make(photographs, split.classes)
-    rows += [_judge(zero_shot, photographs, data, protocol, "zero-shot", 0) for protocol, data in parts.items()]
+    rows += [_measured(zero_shot, photographs, data, protocol, "zero-shot", 0) for protocol, data in parts.items()]
     for seed in SEEDS:
         recipe = recipes(seed)["shared"]
         features = _rows(photographs.train, photographs.train_features, train)
@@ -54,7 +54,7 @@ def main() -> None:
         run = {"data": photographs.name, "split": split.name, "method": "shared", "seed": seed}
         write_run(options.output / "runs" / f"coco-48-17-{seed}", run, model, train, None)
         rows += [
-            _judge(model.with_classes(split.classes), photographs, data, protocol, "shared", seed)
+            _measured(model.with_classes(split.classes), photographs, data, protocol, "shared", seed)
             for protocol, data in parts.items()
         ]
     options.output.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _rows(whole: LabelledImages, features: RegionFeatures, part: LabelledImages)
     return features.subset(np.array([position[path] for path in part.paths]))
 
 
-def _judge(
+def _measured(
     model: Method, photographs: Photographs, data: LabelledImages, protocol: str, method: str, seed: int
 ) -> dict[str, object]:
     model = model.with_classes(data.classes)

@@ -32,7 +32,7 @@ Classes: TypeAlias = Literal["same", "common", "table"]
 
 
 @dataclass(frozen=True)
-class JudgeOptions:
+class MeasuringOptions:
     """What is measured, and where the figures go."""
 
     split: Split | None = option(None, "Part of the data; by default test, or the only part there is.")
@@ -59,7 +59,7 @@ def evaluate(
         ),
     ],
     table: Annotated[Path, typer.Argument(help=TABLE)],
-    judge: JudgeOptions,
+    measuring: MeasuringOptions,
     *,
     data: DataOptions,
     reading: ReadingOptions,
@@ -73,12 +73,12 @@ def evaluate(
     """
     cache = open_cache(caching)
     loaded = load_data(table, data, reading)
-    name, part = _part(loaded, judge.split)
+    name, part = _part(loaded, measuring.split)
     untrained = is_backbone(model)
     if untrained:
         say(f"zero-shot: hand-crafted prompts over {model}, nothing is trained")
-    network = open_named(model, part.classes if untrained or judge.which_classes == "table" else None, compute)
-    part, columns = _matched(network, part, judge.which_classes)
+    network = open_named(model, part.classes if untrained or measuring.which_classes == "table" else None, compute)
+    part, columns = _matched(network, part, measuring.which_classes)
     # Says so where the device cannot compute in this precision, before anything is encoded.
     autocast(network.device, compute.precision)
     from dualcoop.features.scoring import evaluate_images
@@ -88,7 +88,7 @@ def evaluate(
             network,
             part,
             columns=columns,
-            thresholds=judge.threshold,
+            thresholds=measuring.threshold,
             progress=update,
             strict=data.strict,
             precision=resolved(network.device, compute.precision),
@@ -99,15 +99,15 @@ def evaluate(
         )
     for problem in problems:
         warn(f"left out: {in_words(problem)}")
-    kind = format_of(judge.report_format, judge.output)
-    if judge.output is not None:
-        judge.output.parent.mkdir(parents=True, exist_ok=True)
-        judge.output.write_text(report_text(report, kind, judge.per_class), encoding="utf-8")
-        say(f"metrics of {counted(report.images, 'image')} ({name}) written to {judge.output}")
+    kind = format_of(measuring.report_format, measuring.output)
+    if measuring.output is not None:
+        measuring.output.parent.mkdir(parents=True, exist_ok=True)
+        measuring.output.write_text(report_text(report, kind, measuring.per_class), encoding="utf-8")
+        say(f"metrics of {counted(report.images, 'image')} ({name}) written to {measuring.output}")
     elif kind == "table":
-        print_report(report, judge.per_class, title=f"{table}, {name}")
+        print_report(report, measuring.per_class, title=f"{table}, {name}")
     else:
-        typer.echo(report_text(report, kind, judge.per_class), nl=False)
+        typer.echo(report_text(report, kind, measuring.per_class), nl=False)
 
 
 def _part(data: "DatasetSplits", split: Split | None) -> tuple[str, "LabelledImages"]:
