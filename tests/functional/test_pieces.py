@@ -208,11 +208,11 @@ class Head(nn.Module):
         self.texts, self.aggregation = texts, aggregation
 
     def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
-        names = ("positive", "negative", "third")
+        names = ("positive", "negative", "third")[: len(self.texts)]
         return tuple(
             logits_of_prompts(
                 regions,
-                dict(zip(names, self.texts.unbind(), strict=False)),
+                dict(zip(names, self.texts.unbind(), strict=True)),
                 spatial_scale=SCALE,
                 logit_scale=100.0,
                 aggregation=self.aggregation,
