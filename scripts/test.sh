@@ -28,5 +28,7 @@ if [[ -z "${CONSTRAINTS:-}" ]]; then
     "$venv/bin/ruff" check .
     "$venv/bin/mypy"
 fi
+# One thread each: a process for every core leaves none over, and threads that wait for each other take a core to wait.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 # A process takes over half of what another has left, so that neighbours stay together and share what they prepare.
 "$venv/bin/python" -m pytest -q -n auto --maxprocesses 8 --dist worksteal "$@"
